@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lb
+
+// Reason is why an object or a Service is in the state it is in. It is the one
+// source of the reasons in conditions, Events, log lines and metric labels.
+type Reason uint8
+
+// Reasons of configuration objects.
+const (
+	// ReasonAccepted: the object is valid and in use.
+	ReasonAccepted Reason = iota
+	// ReasonInvalid: a field of the object has a value that cannot be used.
+	ReasonInvalid
+	// ReasonConflict: the object collides with an older one, which keeps what it has.
+	ReasonConflict
+
+	// ReasonAllocated: the Service has the addresses it claims.
+	ReasonAllocated
+	// ReasonNoPool: there is no usable pool at all.
+	ReasonNoPool
+	// ReasonNoMatchingPool: there are pools, but none may serve this Service.
+	ReasonNoMatchingPool
+	// ReasonUnknownPool: the pool that the Service names does not exist.
+	ReasonUnknownPool
+	// ReasonPoolFull: the pools that may serve the Service have no free address.
+	ReasonPoolFull
+	// ReasonFamilyMissing: the pools that may serve the Service lack a family it needs.
+	ReasonFamilyMissing
+	// ReasonOutsidePools: the requested address is in no pool.
+	ReasonOutsidePools
+	// ReasonAddressInUse: another Service has the requested address.
+	ReasonAddressInUse
+	// ReasonNotAllowed: the pool's serviceAllocation excludes the Service.
+	ReasonNotAllowed
+	// ReasonSharingRefused: the address may not be shared between these Services.
+	ReasonSharingRefused
+	// ReasonInvalidService: an annotation or field of the Service cannot be used.
+	ReasonInvalidService
+	// ReasonPoolBroken: the pool of the Service's address is invalid; the address stays.
+	ReasonPoolBroken
+
+	// ReasonAnnounced: this node announces the address.
+	ReasonAnnounced
+	// ReasonNotOwner: another node was elected to announce the address.
+	ReasonNotOwner
+	// ReasonNoAdvertisement: no advertisement covers the Service and its pool.
+	ReasonNoAdvertisement
+	// ReasonNoEndpoints: the Service has no endpoint that may receive traffic.
+	ReasonNoEndpoints
+	// ReasonNoCandidate: no live node may announce the address.
+	ReasonNoCandidate
+	// ReasonNoInterface: the elected node has none of the interfaces selected.
+	ReasonNoInterface
+	// ReasonSettling: membership has not settled yet; nothing changes until then.
+	ReasonSettling
+)
+
+// String returns the reason as Kubernetes writes reasons: in CamelCase.
+func (r Reason) String() string {
+	switch r {
+	case ReasonAccepted:
+		return "Accepted"
+	case ReasonInvalid:
+		return "Invalid"
+	case ReasonConflict:
+		return "Conflict"
+	case ReasonAllocated:
+		return "Allocated"
+	case ReasonNoPool:
+		return "NoPool"
+	case ReasonNoMatchingPool:
+		return "NoMatchingPool"
+	case ReasonUnknownPool:
+		return "UnknownPool"
+	case ReasonPoolFull:
+		return "PoolFull"
+	case ReasonFamilyMissing:
+		return "FamilyMissing"
+	case ReasonOutsidePools:
+		return "OutsidePools"
+	case ReasonAddressInUse:
+		return "AddressInUse"
+	case ReasonNotAllowed:
+		return "NotAllowed"
+	case ReasonSharingRefused:
+		return "SharingRefused"
+	case ReasonInvalidService:
+		return "InvalidService"
+	case ReasonPoolBroken:
+		return "PoolBroken"
+	case ReasonAnnounced:
+		return "Announced"
+	case ReasonNotOwner:
+		return "NotOwner"
+	case ReasonNoAdvertisement:
+		return "NoAdvertisement"
+	case ReasonNoEndpoints:
+		return "NoEndpoints"
+	case ReasonNoCandidate:
+		return "NoCandidate"
+	case ReasonNoInterface:
+		return "NoInterface"
+	case ReasonSettling:
+		return "Settling"
+	}
+	return "Unknown"
+}

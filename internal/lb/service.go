@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lb
+
+import (
+	"net/netip"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// ServiceName names a Service in the cluster. It is comparable.
+type ServiceName struct {
+	Namespace, Name string
+}
+
+// String returns "namespace/name".
+func (n ServiceName) String() string { return n.Namespace + "/" + n.Name }
+
+// Service is what Herald needs to know of a Service of type LoadBalancer.
+type Service struct {
+	Name    ServiceName
+	UID     string
+	Created time.Time
+	Labels  labels.Set
+	// Class is spec.loadBalancerClass; empty when unset.
+	Class string
+
+	// Families are the families of the Service's cluster IPs, primary family first.
+	Families []Family
+	// FamilyPolicy is spec.ipFamilyPolicy; SingleStack when unset.
+	FamilyPolicy corev1.IPFamilyPolicy
+	// Requested are the addresses asked for by annotation or spec.loadBalancerIP.
+	Requested []netip.Addr
+	// Pool is the address-pool annotation: the only pool to assign from.
+	Pool string
+	// SharingKey is the allow-shared-ip annotation. Empty: never shared.
+	SharingKey string
+	// Ports are what the Service exposes, sorted.
+	Ports []Port
+	// Local is externalTrafficPolicy: Local.
+	Local bool
+	// Backends is the pod selector in canonical form: Services with equal Backends
+	// have the same endpoints.
+	Backends string
+
+	// Addresses are the LB IPs in status.loadBalancer.ingress, as found there.
+	Addresses []netip.Addr
+	// AllocatedFrom is the ip-allocated-from-pool annotation.
+	AllocatedFrom string
+}
+
+// Port is one exposed port of a Service. It is comparable.
+type Port struct {
+	Protocol corev1.Protocol
+	Number   uint16
+}
