@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"io"
+	"log/slog"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m)
+}
+
+func discard() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(io.Discard, nil))
+}
