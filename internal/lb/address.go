@@ -54,6 +54,21 @@ func MakeRange(first, last netip.Addr) (Range, bool) {
 	return Range{first, last}, true
 }
 
+// RangeOf returns the range of all addresses in p, which must be valid.
+func RangeOf(p netip.Prefix) Range {
+	p = p.Masked()
+	b := p.Addr().As16()
+	host := p.Addr().BitLen() - p.Bits()
+	for i := 0; i < host; i++ {
+		b[15-i/8] |= 1 << (i % 8)
+	}
+	last := netip.AddrFrom16(b)
+	if p.Addr().Is4() {
+		last = last.Unmap()
+	}
+	return Range{p.Addr(), last}
+}
+
 // First returns the lowest address of r.
 func (r Range) First() netip.Addr { return r.first }
 

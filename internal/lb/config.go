@@ -12,7 +12,8 @@ import (
 // in a defined order that does not depend on the order in which they arrived.
 type Config struct {
 	// Pools are in the order in which automatic assignment tries them:
-	// ascending Priority with 0 last, then by name.
+	// ascending Priority with 0 last, then those with an Allocation before those that
+	// serve everyone, then by name.
 	Pools []Pool
 	// L2Advertisements are sorted by name.
 	L2Advertisements []L2Advertisement
@@ -34,7 +35,8 @@ type Pool struct {
 	Created time.Time
 	Labels  labels.Set
 	// Ranges are disjoint from each other and from those of all other pools. They
-	// are in the order of spec.addresses, which is the order of assignment.
+	// are in the order of spec.addresses, which is the order of assignment. There may
+	// be none left, when older pools have them all.
 	Ranges []Range
 	// AutoAssign permits assignment to Services that did not name the pool.
 	AutoAssign bool

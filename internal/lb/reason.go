@@ -14,6 +14,10 @@ const (
 	ReasonInvalid
 	// ReasonConflict: the object collides with an older one, which keeps what it has.
 	ReasonConflict
+	// ReasonUnknownReference: the object names another one that does not exist.
+	ReasonUnknownReference
+	// ReasonDeprecated: something deprecated is used. It works; it will not forever.
+	ReasonDeprecated
 
 	// ReasonAllocated: the Service has the addresses it claims.
 	ReasonAllocated
@@ -65,6 +69,10 @@ func (r Reason) String() string {
 		return "Invalid"
 	case ReasonConflict:
 		return "Conflict"
+	case ReasonUnknownReference:
+		return "UnknownReference"
+	case ReasonDeprecated:
+		return "Deprecated"
 	case ReasonAllocated:
 		return "Allocated"
 	case ReasonNoPool:

@@ -41,8 +41,8 @@ type Service struct {
 	Ports []Port
 	// Local is externalTrafficPolicy: Local.
 	Local bool
-	// Backends is the pod selector in canonical form: Services with equal Backends
-	// have the same endpoints.
+	// Backends is the namespace and the pod selector in canonical form, or the name
+	// where there is no selector: Services with equal Backends have the same endpoints.
 	Backends string
 
 	// Addresses are the LB IPs in status.loadBalancer.ingress, as found there.
