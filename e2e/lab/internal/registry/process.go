@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Process is a process that is told apart from a later one of the same number by
+// the time it started. The zero value is no process.
+type Process struct {
+	PID int `json:"pid"`
+	// Start is in clock ticks since the machine started (proc(5), field 22 of stat).
+	Start uint64 `json:"start"`
+}
+
+// Self returns the calling process.
+func Self() (Process, error) {
+	start, err := startTime(os.Getpid())
+	return Process{PID: os.Getpid(), Start: start}, err
+}
+
+// Alive says whether that very process still runs.
+func (p Process) Alive() bool {
+	if p.PID <= 0 {
+		return false
+	}
+	start, err := startTime(p.PID)
+	return err == nil && start == p.Start
+}
+
+// end ends the process: by SIGTERM, and by SIGKILL after the grace period. A
+// process that is gone, or whose number is another's now, is left alone.
+func (p Process) end(grace time.Duration) error {
+	// The descriptor is taken before the start time is compared: from then on it
+	// cannot come to mean another process.
+	fd, err := unix.PidfdOpen(p.PID, 0)
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open process %d: %w", p.PID, err)
+	}
+	defer unix.Close(fd)
+	if !p.Alive() {
+		return nil
+	}
+	for _, step := range []struct {
+		signal unix.Signal
+		wait   time.Duration
+	}{{unix.SIGTERM, grace}, {unix.SIGKILL, 5 * time.Second}} {
+		if step.wait == 0 {
+			continue
+		}
+		if err := unix.PidfdSendSignal(fd, step.signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("end process %d: %w", p.PID, err)
+		}
+		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} // readable once the process has ended
+		if n, err := unix.Poll(poll, int(step.wait.Milliseconds())); err == nil && n > 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("end process %d: it is still there after SIGKILL", p.PID)
+}
+
+// startTime reads when a process started. A zombie counts as gone.
+func startTime(pid int) (uint64, error) {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, fmt.Errorf("read start time: %w", err)
+	}
+	// The second field is the program's name in parentheses, spaces and all.
+	_, rest, ok := strings.Cut(string(content[strings.LastIndexByte(string(content), ')'):]), ") ")
+	fields := strings.Fields(rest)
+	const start = 22 - 3 // fields are counted from 1; rest begins with the third
+	if !ok || len(fields) <= start || fields[0] == "Z" {
+		return 0, fs.ErrNotExist
+	}
+	return strconv.ParseUint(fields[start], 10, 64)
+}
