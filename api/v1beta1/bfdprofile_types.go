@@ -12,6 +12,8 @@ type BFDProfileSpec struct {
 	// Default: 300.
 	//
 	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=60000
 	ReceiveInterval *uint32 `json:"receiveInterval,omitempty"`
 
 	// transmitInterval is the shortest interval between control packets that
@@ -20,6 +22,8 @@ type BFDProfileSpec struct {
 	// Default: 300.
 	//
 	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=60000
 	TransmitInterval *uint32 `json:"transmitInterval,omitempty"`
 
 	// detectMultiplier is the number of control packets in a row that may be
@@ -28,6 +32,8 @@ type BFDProfileSpec struct {
 	// Default: 3.
 	//
 	// +optional
+	// +kubebuilder:validation:Minimum=2
+	// +kubebuilder:validation:Maximum=255
 	DetectMultiplier *uint32 `json:"detectMultiplier,omitempty"`
 
 	// echoInterval is the shortest interval between echo packets that we
@@ -36,6 +42,8 @@ type BFDProfileSpec struct {
 	// Default: 50.
 	//
 	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=60000
 	EchoInterval *uint32 `json:"echoInterval,omitempty"`
 
 	// echoMode asks for the echo function (RFC 5880, 5), over a single IPv4
@@ -57,6 +65,8 @@ type BFDProfileSpec struct {
 	// Default: 254.
 	//
 	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=254
 	MinimumTTL *uint32 `json:"minimumTtl,omitempty"`
 }
 

@@ -11,6 +11,9 @@ type CommunitySpec struct {
 	// Default: none.
 	//
 	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=1024
 	Communities []CommunityAlias `json:"communities,omitempty"`
 }
 
@@ -18,14 +21,19 @@ type CommunitySpec struct {
 type CommunityAlias struct {
 	// name is what BGPAdvertisements write in place of the value.
 	//
-	// +optional
-	Name string `json:"name,omitempty"`
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!self.contains(':')",message="name must not contain a colon: in a BGPAdvertisement it would be read as a value"
+	Name string `json:"name"`
 
 	// value is 64512:100 (two numbers of 16 bits, RFC 1997) or
 	// large:64512:1:2 (three numbers of 32 bits, RFC 8092).
 	//
-	// +optional
-	Value string `json:"value,omitempty"`
+	// +required
+	// +kubebuilder:validation:MaxLength=48
+	// +kubebuilder:validation:XValidation:rule="(self.matches(r'^[0-9]{1,10}:[0-9]{1,10}$') && self.split(':').all(part, int(part) <= 65535)) || (self.matches(r'^large:[0-9]{1,10}:[0-9]{1,10}:[0-9]{1,10}$') && self.replace('large:', '').split(':').all(part, int(part) <= 4294967295))",message="value must be a community such as 64512:100 (two numbers up to 65535) or a large community such as large:64512:1:2 (three numbers up to 4294967295)"
+	Value string `json:"value"`
 }
 
 // CommunityStatus is what the controller reports of the aliases.

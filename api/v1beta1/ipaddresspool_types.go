@@ -13,6 +13,14 @@ type IPAddressPoolSpec struct {
 	// Ranges must not overlap, within a pool or between pools.
 	//
 	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=4096
+	// +kubebuilder:validation:items:MaxLength=96
+	// +kubebuilder:validation:items:XValidation:rule="!isIP(self.trim())",message="a single address needs its prefix length: write 192.0.2.7/32 for IPv4 or 2001:db8::7/128 for IPv6"
+	// +kubebuilder:validation:items:XValidation:rule="isIP(self.trim()) || isCIDR(self) || (self.contains('-') && isIP(self.substring(0, self.indexOf('-')).trim()) && isIP(self.substring(self.indexOf('-') + 1).trim()))",message="must be a prefix such as 192.0.2.0/24 or 2001:db8::/64, or a first and a last address such as 192.0.2.10-192.0.2.20"
+	// +kubebuilder:validation:items:XValidation:rule="!self.contains('-') || !isIP(self.substring(0, self.indexOf('-')).trim()) || !isIP(self.substring(self.indexOf('-') + 1).trim()) || ip(self.substring(0, self.indexOf('-')).trim()).family() == ip(self.substring(self.indexOf('-') + 1).trim()).family()",message="the first and the last address of a range must be of the same family, both IPv4 or both IPv6"
+	// +kubebuilder:validation:items:XValidation:rule="!self.contains('-') || self.contains(':') || !isIP(self.substring(0, self.indexOf('-')).trim()) || !isIP(self.substring(self.indexOf('-') + 1).trim()) || int(self.substring(0, self.indexOf('-')).trim().split('.')[0]) * 16777216 + int(self.substring(0, self.indexOf('-')).trim().split('.')[1]) * 65536 + int(self.substring(0, self.indexOf('-')).trim().split('.')[2]) * 256 + int(self.substring(0, self.indexOf('-')).trim().split('.')[3]) * 1 <= int(self.substring(self.indexOf('-') + 1).trim().split('.')[0]) * 16777216 + int(self.substring(self.indexOf('-') + 1).trim().split('.')[1]) * 65536 + int(self.substring(self.indexOf('-') + 1).trim().split('.')[2]) * 256 + int(self.substring(self.indexOf('-') + 1).trim().split('.')[3]) * 1",message="the first address of a range must not be greater than the last; swap them"
 	Addresses []string `json:"addresses"`
 
 	// autoAssign lets the controller take addresses from the pool for Services
@@ -55,18 +63,25 @@ type ServiceAllocation struct {
 	// Default: none.
 	//
 	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:items:MaxLength=253
 	Namespaces []string `json:"namespaces,omitempty"`
 
 	// namespaceSelectors select such namespaces by label; one match suffices.
 	// Default: none.
 	//
 	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1024
 	NamespaceSelectors []LabelSelector `json:"namespaceSelectors,omitempty"`
 
 	// serviceSelectors select Services by label; one match suffices.
 	// Default: none, every Service of the namespaces.
 	//
 	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1024
 	ServiceSelectors []LabelSelector `json:"serviceSelectors,omitempty"`
 }
 

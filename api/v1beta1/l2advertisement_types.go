@@ -11,6 +11,9 @@ type L2AdvertisementSpec struct {
 	// Default: none; together with no ipAddressPoolSelectors, all pools.
 	//
 	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:items:MaxLength=253
 	IPAddressPools []string `json:"ipAddressPools,omitempty"`
 
 	// ipAddressPoolSelectors select pools by label, in addition to those
@@ -18,12 +21,16 @@ type L2AdvertisementSpec struct {
 	// Default: none.
 	//
 	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1024
 	IPAddressPoolSelectors []LabelSelector `json:"ipAddressPoolSelectors,omitempty"`
 
 	// nodeSelectors select the nodes that may announce; one match suffices.
 	// Default: none, all nodes.
 	//
 	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1024
 	NodeSelectors []LabelSelector `json:"nodeSelectors,omitempty"`
 
 	// interfaces are the exact names of the network interfaces on which a node
@@ -31,6 +38,9 @@ type L2AdvertisementSpec struct {
 	// Default: none, all suitable interfaces.
 	//
 	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:items:MaxLength=253
 	Interfaces []string `json:"interfaces,omitempty"`
 
 	// serviceSelectors restrict the advertisement to Services with matching
@@ -38,6 +48,8 @@ type L2AdvertisementSpec struct {
 	// Default: none, all Services.
 	//
 	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1024
 	ServiceSelectors []LabelSelector `json:"serviceSelectors,omitempty"`
 
 	// preferredNodeSelectors favour some of the selected nodes: the candidate
@@ -45,6 +57,8 @@ type L2AdvertisementSpec struct {
 	// Default: none, no node is favoured.
 	//
 	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1024
 	PreferredNodeSelectors []PreferredNodeSelector `json:"preferredNodeSelectors,omitempty"`
 }
 
@@ -53,6 +67,8 @@ type PreferredNodeSelector struct {
 	// weight is added to the score of each matching node. Range: 1 to 100.
 	//
 	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
 	Weight int32 `json:"weight"`
 
 	// preference selects the nodes.

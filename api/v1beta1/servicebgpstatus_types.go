@@ -13,16 +13,22 @@ type MetalLBServiceBGPStatus struct {
 	// changes.
 	//
 	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="node cannot be changed: a status speaks of one Service on one node; write another object"
 	Node string `json:"node,omitempty"`
 
 	// serviceName is the name of the Service.
 	//
 	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="serviceName cannot be changed: a status speaks of one Service on one node; write another object"
 	ServiceName string `json:"serviceName,omitempty"`
 
 	// serviceNamespace is the namespace of the Service.
 	//
 	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="serviceNamespace cannot be changed: a status speaks of one Service on one node; write another object"
 	ServiceNamespace string `json:"serviceNamespace,omitempty"`
 
 	// peers are the names of the BGPPeers the Service is meant to be
