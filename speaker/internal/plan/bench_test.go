@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan_test
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/speaker/internal/plan"
+)
+
+func largeInput(nodes int) plan.Input {
+	in := plan.Input{
+		Self:    "node-0",
+		Members: make(map[lb.NodeName]struct{}),
+		Config: &lb.Config{
+			Pools: []lb.Pool{{Name: "p", Ranges: []lb.Range{mustRange("10.0.0.0-10.255.255.255")}}},
+			L2Advertisements: []lb.L2Advertisement{
+				{Name: "a", Pools: setOf([]string{"p"}), NodeSelectors: selectors([]string{"role=worker"})},
+				{Name: "b", Pools: setOf([]string{"p"}), ServiceSelectors: selectors([]string{"app=web"}), Interfaces: []string{"eth0"}},
+			},
+		},
+	}
+	for i := range nodes {
+		name := lb.NodeName(fmt.Sprintf("node-%d", i))
+		in.Nodes = append(in.Nodes, lb.Node{Name: name, Labels: labels.Set{"role": "worker", "zone": fmt.Sprint(i % 3)}})
+		in.Members[name] = struct{}{}
+	}
+	return in
+}
+
+func largeServices(n int) map[netip.Addr][]plan.Sharer {
+	m := make(map[netip.Addr][]plan.Sharer, n)
+	a := netip.MustParseAddr("10.0.0.1")
+	for i := range n {
+		s := &lb.Service{
+			Name:      lb.ServiceName{Namespace: "default", Name: fmt.Sprint("s", i)},
+			Labels:    labels.Set{"app": "db"},
+			Addresses: []netip.Addr{a}, Local: i%4 == 0,
+		}
+		endpoints := lb.Endpoints{Nodes: map[lb.NodeName]struct{}{"node-1": {}, "node-2": {}, "node-3": {}}}
+		m[a] = []plan.Sharer{{Service: s, Endpoints: endpoints}}
+		a = a.Next()
+	}
+	return m
+}
+
+// BenchmarkOneService is the cost of one changed Service, which must not depend on
+// the number of Services.
+func BenchmarkOneService(b *testing.B) {
+	for _, nodes := range []int{10, 1000, 5000} {
+		view := plan.NewView(largeInput(nodes))
+		for _, n := range []int{10_000, 100_000} {
+			services := largeServices(n)
+			changed := netip.MustParseAddr("10.0.0.2")
+			b.Run(fmt.Sprintf("nodes=%d/services=%d", nodes, n), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					view.Decide(changed, services[changed])
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkRecompute is the cost of a changed View: the View itself and a decision
+// on every address.
+func BenchmarkRecompute(b *testing.B) {
+	for _, nodes := range []int{10, 1000, 5000} {
+		in := largeInput(nodes)
+		for _, n := range []int{10_000, 100_000} {
+			services := largeServices(n)
+			b.Run(fmt.Sprintf("nodes=%d/services=%d", nodes, n), func(b *testing.B) {
+				for b.Loop() {
+					view := plan.NewView(in)
+					for a, sharers := range services {
+						view.Decide(a, sharers)
+					}
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkNewView(b *testing.B) {
+	in := largeInput(5000)
+	for b.Loop() {
+		plan.NewView(in)
+	}
+}

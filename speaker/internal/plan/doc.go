@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package plan decides, for each address, which node owns it and whether this node
+// announces it, and says why.
+//
+// It has two steps. [NewView] turns everything that concerns all Services alike
+// (configuration, nodes, live members) into an immutable View, once per change of
+// those. [View.Decide] then decides one address at a time from the View and the
+// Services that hold the address, so that the cost of a changed Service does not
+// depend on how many Services there are.
+//
+// Invariants:
+//
+//   - A decision is a function of its arguments. There is no memory, so the order
+//     in which objects arrived cannot matter, and speakers with equal views agree.
+//   - An address has one owner or none, however many Services share it.
+//   - A Service that cannot be announced is a Decision with a Reason, not an error.
+//   - A Service that cannot be announced never takes its address away from another.
+//
+// The package is pure: no clock, no I/O, no goroutines, no logging. It does not know
+// how addresses are announced, nor how members are found.
+package plan
