@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lb
+
+// Reasons returns every reason, in the order of their declaration.
+func Reasons() []Reason {
+	all := make([]Reason, 0, ReasonSettling+1)
+	for r := range ReasonSettling + 1 {
+		all = append(all, r)
+	}
+	return all
+}
+
+// Help returns one sentence for people who meet the reason: what it means and, where
+// there is something to do, what that is.
+func (r Reason) Help() string {
+	switch r {
+	case ReasonAccepted:
+		return "The object is valid and in use; there is nothing to do."
+	case ReasonInvalid:
+		return "A field has a value that cannot be used; the message names it: correct the object."
+	case ReasonConflict:
+		return "An older object already has what this one claims and keeps it; take it out of one of the two."
+	case ReasonUnknownReference:
+		return "The object names another one that does not exist; create that one, or correct the name."
+	case ReasonDeprecated:
+		return "Something deprecated is used, which still works; replace it by what the message names."
+	case ReasonAllocated:
+		return "The Service has the addresses it claims; there is nothing to do."
+	case ReasonNoPool:
+		return "There is no usable IPAddressPool; create one, or correct those whose Accepted condition is False."
+	case ReasonNoMatchingPool:
+		return "No IPAddressPool gives addresses to this Service unasked; set autoAssign, widen a pool's serviceAllocation, or name a pool in the Service."
+	case ReasonUnknownPool:
+		return "The Service names an IPAddressPool that does not exist; create the pool, or correct the annotation."
+	case ReasonPoolFull:
+		return "The pools that may serve the Service have no free address; add addresses to one, or delete a Service that needs none."
+	case ReasonFamilyMissing:
+		return "The pools that may serve the Service have no addresses of a family it needs; add a range of that family to one of them, or change spec.ipFamilyPolicy."
+	case ReasonOutsidePools:
+		return "The requested address is in no IPAddressPool; add it to one, or request another."
+	case ReasonAddressInUse:
+		return "Another Service has the requested address; request another, or let both share it with allow-shared-ip."
+	case ReasonNotAllowed:
+		return "The serviceAllocation of the pool excludes the Service; change it, or use another pool."
+	case ReasonSharingRefused:
+		return "The address cannot be shared between these Services; give both the same sharing key and different ports, and with externalTrafficPolicy Local the same selector."
+	case ReasonInvalidService:
+		return "An annotation or field of the Service cannot be used; the message names it: correct the Service."
+	case ReasonPoolBroken:
+		return "The pool of the Service's address is invalid, and the address stays as it is; correct the pool, whose Accepted condition says what is wrong."
+	case ReasonAnnounced:
+		return "This node announces the address; there is nothing to do."
+	case ReasonNotOwner:
+		return "Another node was elected to announce the address; there is nothing to do."
+	case ReasonNoAdvertisement:
+		return "No advertisement covers the Service and the pool of its address; create an L2Advertisement or BGPAdvertisement, or widen the selectors of one."
+	case ReasonNoEndpoints:
+		return "The Service has no endpoint that may receive traffic; see whether its selector matches Pods and whether they are ready."
+	case ReasonNoCandidate:
+		return "No live node may announce the address; see the nodeSelectors of the advertisements, the nodes' exclusion label and NetworkUnavailable condition, and whether speakers run."
+	case ReasonNoInterface:
+		return "The elected node has none of the interfaces that the advertisement names; correct the names, or select other nodes."
+	case ReasonSettling:
+		return "The speaker has just started and does not know all members yet; wait a few seconds."
+	}
+	return "The reason is unknown to this version."
+}
