@@ -3,7 +3,6 @@
 package run
 
 import (
-	"io"
 	"log/slog"
 	"testing"
 
@@ -15,5 +14,5 @@ func TestMain(m *testing.M) {
 }
 
 func discard() *slog.Logger {
-	return slog.New(slog.NewJSONHandler(io.Discard, nil))
+	return slog.New(slog.DiscardHandler)
 }

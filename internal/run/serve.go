@@ -72,7 +72,14 @@ func (s Server) serve(ctx context.Context, listener net.Listener) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = server.Close() // a client that reads slowly does not hold up the process
 	}
-	<-served
+	return errors.Join(err, ignoreClosed(<-served))
+}
+
+// ignoreClosed returns nil for the error of a server that was told to stop.
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
 	return err
 }
 

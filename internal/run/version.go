@@ -8,8 +8,9 @@ import (
 	"runtime/debug"
 )
 
-// version is set by the linker (-X) in release builds.
-var version string //nolint:gochecknoglobals // the only way the linker can hand over a value
+// version is set by the linker (-X) in release builds; it is a variable because
+// the linker knows no other way.
+var version string
 
 // Version returns the version of this build, the commit if the build knows it,
 // and what it was built with: "v0.1.0 (commit 1a2b3c4, go1.26.8, linux/amd64)".
