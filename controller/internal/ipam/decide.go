@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ipam
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+// decision is what a claimant shall hold, and why not something better.
+type decision struct {
+	grants  []grant
+	verdict *refusal
+	lacking string
+	waits   wait
+	// cause says why something that the claimant holds is not in grants.
+	cause string
+}
+
+// decide returns what c shall hold. It changes nothing.
+func (a *Allocator) decide(c *claimant) decision {
+	kept, cause := a.tenable(c)
+	d := decision{grants: kept, cause: cause}
+	if d.verdict = c.defect(); d.verdict != nil {
+		return d
+	}
+	if part := c.fromNamedPool(kept); len(part) == 1 && len(kept) == 2 && !c.requiresBoth() {
+		kept, d.grants, d.cause = part, part, firstOf(cause, c.wish())
+	}
+	if c.satisfiedBy(kept) {
+		a.complete(c, &d)
+		return d
+	}
+	granted, refused, waits := a.seek(c, kept)
+	switch {
+	case refused == nil:
+		d.grants = granted
+		d.cause = firstOf(cause, c.wish())
+		a.complete(c, &d)
+	case c.requiresBoth() && len(kept) < 2:
+		d.grants, d.verdict, d.waits = nil, refused, waits
+		d.cause = firstOf(cause, "ipFamilyPolicy RequireDualStack needs an address of both families")
+	case c.shrunk && c.conforms(kept):
+		// There is no better place: what is left is as good as a fresh address.
+		a.complete(c, &d)
+	default:
+		d.verdict, d.waits = refused, waits
+	}
+	return d
+}
+
+// tenable returns what c holds and may go on holding, and why not the rest.
+func (a *Allocator) tenable(c *claimant) (kept []grant, cause string) {
+	defective := c.defect() != nil
+	for _, g := range c.grants {
+		if r := a.objection(c, g); r != nil {
+			cause = firstOf(cause, r.message)
+			continue
+		}
+		if f := lb.FamilyOf(g.addr); !defective && !slices.Contains(c.families(), f) {
+			cause = firstOf(cause, fmt.Sprintf("the Service has no use for an %s address", f))
+			continue
+		}
+		kept = append(kept, g)
+	}
+	return kept, cause
+}
+
+// fromNamedPool returns those of the addresses that are from a pool that c asks
+// for: a pool edit may have parted a pair.
+func (c *claimant) fromNamedPool(kept []grant) []grant {
+	name := c.claim.Service.Pool
+	if name == "" || !slices.ContainsFunc(kept, func(g grant) bool { return g.pool.Name != name }) {
+		return kept
+	}
+	return slices.DeleteFunc(slices.Clone(kept), func(g grant) bool { return g.pool.Name != name })
+}
+
+// conforms reports whether the addresses are among those that c asks for.
+func (c *claimant) conforms(kept []grant) bool {
+	requested := c.claim.Service.Requested
+	return len(kept) > 0 && len(c.fromNamedPool(kept)) == len(kept) &&
+		(len(requested) == 0 || sameAddresses(kept, requested))
+}
+
+// satisfiedBy reports whether c needs no other addresses than these.
+func (c *claimant) satisfiedBy(kept []grant) bool {
+	switch {
+	case !c.conforms(kept):
+		return false
+	case c.requiresBoth():
+		return len(kept) == 2
+	case c.prefersBoth() && len(c.claim.Service.Requested) == 0:
+		return len(kept) == 2 || !c.shrunk
+	}
+	return true
+}
+
+// complete adds the second address that c prefers to have, from the pool of the
+// first and no other, or says why it is lacking.
+func (a *Allocator) complete(c *claimant, d *decision) {
+	if p := brokenPoolOf(d.grants); p != nil {
+		d.verdict = &refusal{lb.ReasonPoolBroken, fmt.Sprintf("pool %s is invalid; the address stays until it is deleted", p.Name)}
+		return
+	}
+	if !c.prefersBoth() || len(d.grants) != 1 || len(c.claim.Service.Requested) > 0 {
+		return
+	}
+	first := d.grants[0]
+	f := otherFamily(lb.FamilyOf(first.addr))
+	if g, ok := a.assignable(c, first.pool, f); ok {
+		d.grants = []grant{first, g}
+		return
+	}
+	d.lacking = noneFree([]*pool{first.pool}, []lb.Family{f}, false).message
+	d.waits = poolWait(c, [][]*pool{{first.pool}}, []lb.Family{f})
+}
+
+// seek finds the addresses that c claims. kept is what it may stay with: of two
+// families, the one that is there need not change.
+func (a *Allocator) seek(c *claimant, kept []grant) ([]grant, *refusal, wait) {
+	s := c.claim.Service
+	if len(s.Requested) > 0 {
+		return a.requested(c)
+	}
+	if part := c.fromNamedPool(kept); len(part) == 1 && len(c.families()) == 2 {
+		f := otherFamily(lb.FamilyOf(part[0].addr))
+		if g, ok := a.assignable(c, part[0].pool, f); ok {
+			return []grant{part[0], g}, nil, wait{}
+		}
+	}
+	groups, refused := a.eligible(c)
+	if refused != nil {
+		return nil, refused, wait{}
+	}
+	families := c.families()
+	pairOnly := c.requiresBoth() || c.shrunk && c.conforms(kept)
+	for _, group := range groups {
+		if granted := a.fromPools(c, group, pairOnly); granted != nil {
+			return granted, nil, wait{}
+		}
+	}
+	return nil, noneFree(slices.Concat(groups...), families, c.requiresBoth()), poolWait(c, groups, families)
+}
+
+// fromPools takes the addresses from the first pool that has them: both families
+// where two are wanted, and then, unless they must be a pair, one of them.
+func (a *Allocator) fromPools(c *claimant, pools []*pool, pairOnly bool) []grant {
+	families := c.families()
+	if len(families) == 2 {
+		for _, p := range pools {
+			v4, ok4 := a.assignable(c, p, lb.IPv4)
+			v6, ok6 := a.assignable(c, p, lb.IPv6)
+			if ok4 && ok6 {
+				return []grant{v4, v6}
+			}
+		}
+		if pairOnly {
+			return nil
+		}
+	}
+	for _, f := range families {
+		for _, p := range pools {
+			if g, ok := a.assignable(c, p, f); ok {
+				return []grant{g}
+			}
+		}
+	}
+	return nil
+}
+
+// assignable returns the first address of the family in the pool that c may have:
+// a free one, or one that it may share.
+func (a *Allocator) assignable(c *claimant, p *pool, f lb.Family) (grant, bool) {
+	s := p.stock(f)
+	first, ok := s.first()
+	if c.claim.Service.SharingKey != "" {
+		if joint, also := s.joinable(c); also && (!ok || joint.less(first)) {
+			first, ok = joint, true
+		}
+	}
+	return grant{first.addr, p, first.order}, ok
+}
+
+// eligible returns the pools that may serve a claim without requested addresses,
+// in groups: one is tried only if none before it could serve.
+func (a *Allocator) eligible(c *claimant) ([][]*pool, *refusal) {
+	if c.claim.Service.Pool != "" {
+		p, refused := a.named(c)
+		return [][]*pool{{p}}, refused
+	}
+	var pinned, open []*pool
+	for _, p := range a.atlas.pools {
+		switch {
+		case !p.AutoAssign || p.Broken:
+		case p.Allocation == nil:
+			open = append(open, p)
+		case p.admits(c):
+			pinned = append(pinned, p)
+		}
+	}
+	switch {
+	case !a.atlas.usable():
+		return nil, &refusal{lb.ReasonNoPool, "there is no usable pool; create an IPAddressPool, or see the conditions of those there are"}
+	case len(pinned)+len(open) == 0:
+		return nil, &refusal{lb.ReasonNoMatchingPool,
+			"no pool serves this Service: each has autoAssign false or a serviceAllocation that does not select it"}
+	}
+	return [][]*pool{pinned, open}, nil
+}
+
+// named returns the pool that the address-pool annotation names.
+func (a *Allocator) named(c *claimant) (*pool, *refusal) {
+	name := c.claim.Service.Pool
+	p, ok := a.atlas.byName[name]
+	switch {
+	case !ok:
+		return nil, &refusal{lb.ReasonUnknownPool, fmt.Sprintf("there is no pool %q, which the address-pool annotation names", name)}
+	case p.Broken:
+		return nil, &refusal{lb.ReasonPoolBroken, fmt.Sprintf("pool %s, which the address-pool annotation names, is invalid; see its conditions", name)}
+	case !p.admits(c):
+		return nil, &refusal{lb.ReasonNotAllowed, notAdmitted(p)}
+	}
+	return p, nil
+}
+
+// wish says in words what the claim asks for, as the cause of a move.
+func (c *claimant) wish() string {
+	s := c.claim.Service
+	switch {
+	case len(s.Requested) > 0:
+		return "the Service asks for " + joinAddresses(s.Requested)
+	case s.Pool != "":
+		return "the Service asks for pool " + s.Pool
+	}
+	return "the Service asks for addresses of both families"
+}
+
+// brokenPoolOf returns the Broken pool that one of the grants is from, or nil.
+func brokenPoolOf(grants []grant) *pool {
+	for _, g := range grants {
+		if g.pool.Broken {
+			return g.pool
+		}
+	}
+	return nil
+}
+
+func otherFamily(f lb.Family) lb.Family {
+	if f == lb.IPv4 {
+		return lb.IPv6
+	}
+	return lb.IPv4
+}
+
+func sameAddresses(grants []grant, addrs []netip.Addr) bool {
+	if len(grants) != len(addrs) {
+		return false
+	}
+	for _, g := range grants {
+		if !slices.Contains(addrs, g.addr) {
+			return false
+		}
+	}
+	return true
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func joinAddresses(addrs []netip.Addr) string {
+	words := make([]string, len(addrs))
+	for i, a := range addrs {
+		words[i] = a.String()
+	}
+	return strings.Join(words, ",")
+}

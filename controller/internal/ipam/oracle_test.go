@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ipam_test
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/herald-lb/herald/controller/internal/ipam"
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+// oracle answers the same questions as an Allocator by looking at everything: it
+// lists every address of every pool, asks every holder, and after each change
+// offers every waiting Service, oldest first, what it wants, until nobody changes.
+type oracle struct {
+	pools  []lb.Pool
+	claims []*wisher
+}
+
+// wisher is a Service as the oracle knows it.
+type wisher struct {
+	ipam.Claim
+	has    []held
+	shrunk bool
+	reason lb.Reason
+	unmet  bool
+}
+
+type held struct {
+	addr netip.Addr
+	pool string
+}
+
+func (o *oracle) setPools(pools []lb.Pool) {
+	o.pools = pools
+	var lost, rest []*wisher
+	for _, w := range o.byAge() {
+		var kept []held
+		for _, h := range w.has {
+			if p := o.poolFor(h.addr, h.pool); p != nil && (p.Broken || admits(p, w)) {
+				kept = append(kept, held{h.addr, p.Name})
+			}
+		}
+		if len(kept) < len(w.has) {
+			w.shrunk = len(kept) > 0
+			lost = append(lost, w)
+		} else {
+			rest = append(rest, w)
+		}
+		w.has = kept
+	}
+	for _, w := range append(lost, rest...) {
+		o.settle(w)
+	}
+	o.calm()
+}
+
+func (o *oracle) adopt(c ipam.Claim) {
+	w := &wisher{Claim: c}
+	o.claims = append(o.claims, w)
+	for _, a := range c.Service.Addresses {
+		p := o.poolFor(a, c.Service.AllocatedFrom)
+		if p == nil {
+			w.shrunk = true
+			continue
+		}
+		if (p.Broken || admits(p, w)) && o.mayHave(w, a) {
+			w.has = append(w.has, held{a, p.Name})
+		}
+	}
+	w.shrunk = w.shrunk && len(w.has) > 0
+}
+
+func (o *oracle) assign(c ipam.Claim) {
+	i := slices.IndexFunc(o.claims, func(w *wisher) bool { return w.Service.Name == c.Service.Name })
+	if i < 0 {
+		o.claims = append(o.claims, &wisher{})
+		i = len(o.claims) - 1
+	}
+	o.claims[i].Claim = c
+	o.settle(o.claims[i])
+	o.calm()
+}
+
+func (o *oracle) release(name lb.ServiceName) {
+	o.claims = slices.DeleteFunc(o.claims, func(w *wisher) bool { return w.Service.Name == name })
+	o.calm()
+}
+
+// calm serves those who wait until nobody can be served.
+func (o *oracle) calm() {
+	for changed := true; changed; {
+		changed = false
+		for _, w := range o.byAge() {
+			if w.unmet && o.settle(w) {
+				changed = true
+				break
+			}
+		}
+	}
+}
+
+func (o *oracle) byAge() []*wisher {
+	sorted := slices.Clone(o.claims)
+	slices.SortFunc(sorted, func(a, b *wisher) int {
+		return cmp.Or(a.Service.Created.Compare(b.Service.Created), cmp.Compare(a.Service.Name.String(), b.Service.Name.String()))
+	})
+	return sorted
+}
+
+// settle gives w what it claims, as far as possible. It reports a change.
+func (o *oracle) settle(w *wisher) bool {
+	before := w.has
+	w.has, w.reason, w.unmet = o.decide(w)
+	w.shrunk = false
+	return !slices.Equal(before, w.has)
+}
+
+func (o *oracle) decide(w *wisher) ([]held, lb.Reason, bool) {
+	s := w.Service
+	wrong := w.Invalid != "" || len(s.Families) == 0 ||
+		s.FamilyPolicy == corev1.IPFamilyPolicyRequireDualStack && len(s.Families) < 2
+	var kept []held
+	for _, h := range w.has {
+		p := o.poolFor(h.addr, h.pool)
+		if p.Broken || admits(p, w) {
+			if o.mayHave(w, h.addr) && (wrong || slices.Contains(wanted(w), lb.FamilyOf(h.addr))) {
+				kept = append(kept, h)
+			}
+		}
+	}
+	if wrong {
+		return kept, lb.ReasonInvalidService, true
+	}
+
+	both := s.FamilyPolicy == corev1.IPFamilyPolicyRequireDualStack
+	if part := named(s, kept); !both && len(part) == 1 {
+		kept = part
+	}
+	conforms := len(kept) > 0
+	for _, h := range kept {
+		conforms = conforms && (s.Pool == "" || s.Pool == h.pool)
+		conforms = conforms && (len(s.Requested) == 0 || slices.Contains(s.Requested, h.addr) && len(kept) == len(s.Requested))
+	}
+	enough := conforms && (!both || len(kept) == 2)
+	if prefersPair(w) && w.shrunk && len(kept) == 1 {
+		enough = false
+	}
+	if enough {
+		return o.topUp(w, kept)
+	}
+	granted, reason := o.find(w, kept, conforms)
+	switch {
+	case granted != nil:
+		return o.topUp(w, granted)
+	case both && len(kept) < 2:
+		return nil, reason, true
+	case w.shrunk && conforms:
+		return o.topUp(w, kept)
+	}
+	return kept, reason, true
+}
+
+// named are those of the addresses that are from the pool asked for.
+func named(s *lb.Service, kept []held) []held {
+	var part []held
+	for _, h := range kept {
+		if s.Pool == "" || s.Pool == h.pool {
+			part = append(part, h)
+		}
+	}
+	return part
+}
+
+// topUp adds the second address that is preferred, from the pool of the first.
+func (o *oracle) topUp(w *wisher, has []held) ([]held, lb.Reason, bool) {
+	for _, h := range has {
+		if o.pool(h.pool).Broken {
+			return has, lb.ReasonPoolBroken, true
+		}
+	}
+	if !prefersPair(w) || len(has) != 1 {
+		return has, lb.ReasonAllocated, false
+	}
+	if a, ok := o.first(w, o.pool(has[0].pool), other(has[0].addr)); ok {
+		return []held{has[0], {a, has[0].pool}}, lb.ReasonAllocated, false
+	}
+	return has, lb.ReasonAllocated, true
+}
+
+func (o *oracle) find(w *wisher, kept []held, conforms bool) ([]held, lb.Reason) {
+	s := w.Service
+	if len(s.Requested) > 0 {
+		return o.findRequested(w)
+	}
+	families := wanted(w)
+	if part := named(s, kept); len(part) == 1 && len(families) == 2 {
+		if a, ok := o.first(w, o.pool(part[0].pool), other(part[0].addr)); ok {
+			return []held{part[0], {a, part[0].pool}}, lb.ReasonAllocated
+		}
+	}
+	var tiers [2][]*lb.Pool
+	if s.Pool != "" {
+		p := o.pool(s.Pool)
+		switch {
+		case p == nil:
+			return nil, lb.ReasonUnknownPool
+		case p.Broken:
+			return nil, lb.ReasonPoolBroken
+		case !admits(p, w):
+			return nil, lb.ReasonNotAllowed
+		}
+		tiers[0] = []*lb.Pool{p}
+	} else {
+		some := false
+		for i := range o.pools {
+			p := &o.pools[i]
+			some = some || len(list(p, lb.IPv4))+len(list(p, lb.IPv6)) > 0
+			if p.AutoAssign && !p.Broken && admits(p, w) {
+				tier := 0
+				if p.Allocation == nil {
+					tier = 1
+				}
+				tiers[tier] = append(tiers[tier], p)
+			}
+		}
+		if !some {
+			return nil, lb.ReasonNoPool
+		}
+		if len(tiers[0])+len(tiers[1]) == 0 {
+			return nil, lb.ReasonNoMatchingPool
+		}
+	}
+	pairOnly := s.FamilyPolicy == corev1.IPFamilyPolicyRequireDualStack || w.shrunk && conforms
+	for _, tier := range tiers {
+		if granted := o.fromTier(w, tier, families, pairOnly); granted != nil {
+			return granted, lb.ReasonAllocated
+		}
+	}
+	for _, p := range slices.Concat(tiers[0], tiers[1]) {
+		n := 0
+		for _, f := range families {
+			if len(list(p, f)) > 0 {
+				n++
+			}
+		}
+		if n == len(families) || n > 0 && s.FamilyPolicy != corev1.IPFamilyPolicyRequireDualStack {
+			return nil, lb.ReasonPoolFull
+		}
+	}
+	return nil, lb.ReasonFamilyMissing
+}
+
+func (o *oracle) fromTier(w *wisher, tier []*lb.Pool, families []lb.Family, pairOnly bool) []held {
+	if len(families) == 2 {
+		for _, p := range tier {
+			v4, ok4 := o.first(w, p, lb.IPv4)
+			v6, ok6 := o.first(w, p, lb.IPv6)
+			if ok4 && ok6 {
+				return []held{{v4, p.Name}, {v6, p.Name}}
+			}
+		}
+		if pairOnly {
+			return nil
+		}
+	}
+	for _, f := range families {
+		for _, p := range tier {
+			if a, ok := o.first(w, p, f); ok {
+				return []held{{a, p.Name}}
+			}
+		}
+	}
+	return nil
+}
+
+func (o *oracle) findRequested(w *wisher) ([]held, lb.Reason) {
+	s := w.Service
+	var seen []lb.Family
+	for _, a := range s.Requested {
+		f := lb.FamilyOf(a)
+		if !slices.Contains(wanted(w), f) || slices.Contains(seen, f) {
+			return nil, lb.ReasonInvalidService
+		}
+		seen = append(seen, f)
+	}
+	if s.FamilyPolicy == corev1.IPFamilyPolicyRequireDualStack && len(seen) < 2 {
+		return nil, lb.ReasonInvalidService
+	}
+	var granted []held
+	for _, a := range s.Requested {
+		p := o.poolFor(a, "")
+		if p == nil || s.Pool != "" && p.Name != s.Pool {
+			return nil, lb.ReasonOutsidePools
+		}
+		if !admits(p, w) {
+			return nil, lb.ReasonNotAllowed
+		}
+		granted = append(granted, held{a, p.Name})
+	}
+	if len(granted) == 2 && granted[0].pool != granted[1].pool {
+		return nil, lb.ReasonOutsidePools
+	}
+	for _, h := range granted {
+		for _, other := range o.holders(h.addr, w) {
+			if other.Service.SharingKey == "" || s.SharingKey == "" {
+				return nil, lb.ReasonAddressInUse
+			}
+			if !mayShare(other.Service, s) {
+				return nil, lb.ReasonSharingRefused
+			}
+		}
+	}
+	return granted, lb.ReasonAllocated
+}
+
+// first returns the first address of the pool that w may have.
+func (o *oracle) first(w *wisher, p *lb.Pool, f lb.Family) (netip.Addr, bool) {
+	for _, a := range list(p, f) {
+		if o.mayHave(w, a) {
+			return a, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+func (o *oracle) mayHave(w *wisher, a netip.Addr) bool {
+	for _, other := range o.holders(a, w) {
+		if !mayShare(other.Service, w.Service) {
+			return false
+		}
+	}
+	return true
+}
+
+// holders are those who have a, without w, the oldest first.
+func (o *oracle) holders(a netip.Addr, w *wisher) []*wisher {
+	var found []*wisher
+	for _, other := range o.byAge() {
+		if other.Service.Name != w.Service.Name && slices.ContainsFunc(other.has, func(h held) bool { return h.addr == a }) {
+			found = append(found, other)
+		}
+	}
+	return found
+}
+
+func mayShare(a, b *lb.Service) bool {
+	if a.SharingKey == "" || a.SharingKey != b.SharingKey || a.Local != b.Local || a.Local && a.Backends != b.Backends {
+		return false
+	}
+	for _, p := range a.Ports {
+		if slices.Contains(b.Ports, p) {
+			return false
+		}
+	}
+	return true
+}
+
+func (o *oracle) pool(name string) *lb.Pool {
+	c := lb.Config{Pools: o.pools}
+	p, _ := c.PoolByName(name)
+	return p
+}
+
+// poolFor returns the pool that lists a, or the one it came from if that is broken.
+func (o *oracle) poolFor(a netip.Addr, from string) *lb.Pool {
+	for i := range o.pools {
+		if slices.Contains(list(&o.pools[i], lb.FamilyOf(a)), a) {
+			return &o.pools[i]
+		}
+	}
+	if p := o.pool(from); p != nil && p.Broken {
+		return p
+	}
+	return nil
+}
+
+// list returns every address of one family that the pool may give, in order.
+func list(p *lb.Pool, f lb.Family) []netip.Addr {
+	var all []netip.Addr
+	for _, r := range p.Ranges {
+		if r.Family() != f {
+			continue
+		}
+		for a := r.First(); r.Contains(a); a = a.Next() {
+			if p.AvoidBuggyIPs && a.Is4() && (a.As4()[3] == 0 || a.As4()[3] == 255) {
+				continue
+			}
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+func admits(p *lb.Pool, w *wisher) bool {
+	return p.Admits(w.Service.Name.Namespace, w.NamespaceLabels, w.Service.Labels)
+}
+
+func prefersPair(w *wisher) bool {
+	s := w.Service
+	return s.FamilyPolicy == corev1.IPFamilyPolicyPreferDualStack && len(s.Families) == 2 && len(s.Requested) == 0
+}
+
+func wanted(w *wisher) []lb.Family {
+	s := w.Service
+	if s.FamilyPolicy == corev1.IPFamilyPolicySingleStack || len(s.Families) < 2 {
+		return s.Families[:min(1, len(s.Families))]
+	}
+	return s.Families
+}
+
+func other(a netip.Addr) lb.Family {
+	if a.Is4() {
+		return lb.IPv6
+	}
+	return lb.IPv4
+}
