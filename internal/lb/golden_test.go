@@ -154,8 +154,10 @@ func render(config lb.Config, problems []lb.Problem) view {
 		for _, p := range ad.PreferredNodes {
 			preferred = append(preferred, fmt.Sprintf("%d: %s", p.Weight, words(p.Preference)))
 		}
+		pools := slices.AppendSeq([]string{}, maps.Keys(ad.Pools))
+		slices.Sort(pools)
 		v.L2Advertisements = append(v.L2Advertisements, l2View{
-			Name: ad.Name, Pools: slices.Sorted(maps.Keys(ad.Pools)), NodeSelectors: allWords(ad.NodeSelectors),
+			Name: ad.Name, Pools: pools, NodeSelectors: allWords(ad.NodeSelectors),
 			PreferredNodes: preferred, Interfaces: ad.Interfaces, ServiceSelectors: allWords(ad.ServiceSelectors),
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -51,6 +52,10 @@ func parsePool(r *report, o *v1beta1.IPAddressPool, land *territory) Pool {
 		free, taken := land.claim(holding{entry, o.Name, i})
 		pool.Ranges = append(pool.Ranges, free...)
 		r.contested(spec.Child("addresses"), o.Name, i, taken)
+	}
+	if len(pool.Ranges) == 0 {
+		r.note(ReasonConflict, spec.Child("addresses").String(), "older pools have every address of this pool, so it can give none; "+
+			"add other addresses, or delete the pool")
 	}
 	return pool
 }
@@ -107,8 +112,8 @@ func (r *report) contested(path *field.Path, pool string, entry int, taken []hol
 			r.note(ReasonInvalid, at, "%s is already in %s of this pool; remove it from one of them", what, path.Index(by.entry))
 			continue
 		}
-		r.note(ReasonConflict, at, "%s belongs to the older IPAddressPool %q, which keeps it; "+
-			"the rest of this pool is in use; remove the range from one of the two", what, by.pool)
+		r.note(ReasonConflict, at, "%s is also in the older IPAddressPool %q, which keeps it; "+
+			"this pool goes on without; remove it from one of the two", what, by.pool)
 	}
 }
 
@@ -116,14 +121,19 @@ func (r *report) contested(path *field.Path, pool string, entry int, taken []hol
 // by people, and a prefix may collide with thousands.
 func describeRanges(ranges []Range) string {
 	const shown = 3
-	what := ranges[0].String()
-	for _, r := range ranges[1:min(shown, len(ranges))] {
-		what += ", " + r.String()
+	var words []string
+	for _, r := range ranges[:min(shown, len(ranges))] {
+		if r.first == r.last {
+			words = append(words, r.first.String())
+			continue
+		}
+		words = append(words, r.String())
 	}
+	text := strings.Join(words, ", ")
 	if len(ranges) > shown {
-		what += fmt.Sprintf(" and %d more", len(ranges)-shown)
+		text += fmt.Sprintf(" and %d more ranges", len(ranges)-shown)
 	}
-	return what
+	return text
 }
 
 // compareAssignment orders pools as automatic assignment tries them.

@@ -3,15 +3,14 @@
 package lb
 
 import (
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
-	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/herald-lb/herald/api/v1beta1"
@@ -45,34 +44,95 @@ func (r *report) selectors(path *field.Path, list []v1beta1.LabelSelector) []lab
 // selector reads one selector, or rejects the object and returns nil. All terms of a
 // selector must hold; one without terms matches everything.
 func (r *report) selector(path *field.Path, s *v1beta1.LabelSelector) labels.Selector {
-	terms := make(labels.Requirements, 0, len(s.MatchLabels)+len(s.MatchExpressions))
-	valid := true
-	require := func(path *field.Path, key string, op selection.Operator, values []string) {
-		term, err := labels.NewRequirement(key, op, values, field.WithPath(path))
-		if err != nil {
-			r.rejectTerm(err)
-			valid = false
-			return
-		}
-		terms = append(terms, *term)
-	}
+	p := selectorParser{report: r}
 	for _, key := range slices.Sorted(maps.Keys(s.MatchLabels)) {
-		require(path.Child("matchLabels").Key(key), key, selection.In, []string{string(s.MatchLabels[key])})
+		at := path.Child("matchLabels").Key(key)
+		p.term(term{
+			operator: metav1.LabelSelectorOpIn,
+			key:      key, keyAt: at,
+			values: []string{string(s.MatchLabels[key])}, valueAt: func(int) *field.Path { return at },
+		})
 	}
 	for i, e := range s.MatchExpressions {
 		at := path.Child("matchExpressions").Index(i)
-		op, ok := selectionOperator(e.Operator)
-		if !ok {
-			r.reject(ReasonInvalid, at.Child("operator").String(), "%q is not an operator; use In, NotIn, Exists or DoesNotExist", e.Operator)
-			valid = false
-			continue
-		}
-		require(at, e.Key, op, texts(e.Values))
+		p.term(term{
+			operator: e.Operator, operatorAt: at.Child("operator"),
+			key: e.Key, keyAt: at.Child("key"),
+			values: texts(e.Values), valuesAt: at.Child("values"), valueAt: at.Child("values").Index,
+		})
 	}
-	if !valid {
+	if p.invalid {
 		return nil
 	}
-	return labels.NewSelector().Add(terms...)
+	return labels.NewSelector().Add(p.terms...)
+}
+
+// term is one requirement of a selector, with the paths its parts were found at.
+type term struct {
+	operator                    metav1.LabelSelectorOperator
+	key                         string
+	values                      []string
+	operatorAt, keyAt, valuesAt *field.Path
+	valueAt                     func(i int) *field.Path
+}
+
+type selectorParser struct {
+	report  *report
+	terms   labels.Requirements
+	invalid bool
+}
+
+// term adds a requirement, or rejects the object for every part that is wrong.
+func (p *selectorParser) term(t term) {
+	op := p.operator(t)
+	if wrong := validation.IsQualifiedName(t.key); len(wrong) > 0 {
+		p.reject(t.keyAt, "%q is not a label key: %s", t.key, strings.Join(wrong, "; "))
+	}
+	for i, v := range t.values {
+		if wrong := validation.IsValidLabelValue(v); len(wrong) > 0 {
+			p.reject(t.valueAt(i), "%q is not a label value: %s", v, strings.Join(wrong, "; "))
+		}
+	}
+	if p.invalid {
+		return
+	}
+	requirement, err := labels.NewRequirement(t.key, op, t.values)
+	if err != nil {
+		p.reject(t.keyAt, "%v", err)
+		return
+	}
+	p.terms = append(p.terms, *requirement)
+}
+
+// operator checks that there are values where, and only where, the operator takes some.
+func (p *selectorParser) operator(t term) selection.Operator {
+	var op selection.Operator
+	takesValues := false
+	switch t.operator {
+	case metav1.LabelSelectorOpIn:
+		op, takesValues = selection.In, true
+	case metav1.LabelSelectorOpNotIn:
+		op, takesValues = selection.NotIn, true
+	case metav1.LabelSelectorOpExists:
+		op = selection.Exists
+	case metav1.LabelSelectorOpDoesNotExist:
+		op = selection.DoesNotExist
+	default:
+		p.reject(t.operatorAt, "%q is not an operator; use In, NotIn, Exists or DoesNotExist", t.operator)
+		return op
+	}
+	switch {
+	case takesValues && len(t.values) == 0:
+		p.reject(t.valuesAt, "is empty; operator %s needs at least one value", t.operator)
+	case !takesValues && len(t.values) > 0:
+		p.reject(t.valuesAt, "operator %s takes no values; remove them, or use In or NotIn", t.operator)
+	}
+	return op
+}
+
+func (p *selectorParser) reject(at *field.Path, format string, args ...any) {
+	p.invalid = true
+	p.report.reject(ReasonInvalid, at.String(), format, args...)
 }
 
 func texts[T ~string](list []T) []string {
@@ -81,44 +141,6 @@ func texts[T ~string](list []T) []string {
 		plain = append(plain, string(s))
 	}
 	return plain
-}
-
-func selectionOperator(op metav1.LabelSelectorOperator) (selection.Operator, bool) {
-	switch op {
-	case metav1.LabelSelectorOpIn:
-		return selection.In, true
-	case metav1.LabelSelectorOpNotIn:
-		return selection.NotIn, true
-	case metav1.LabelSelectorOpExists:
-		return selection.Exists, true
-	case metav1.LabelSelectorOpDoesNotExist:
-		return selection.DoesNotExist, true
-	}
-	return "", false
-}
-
-// rejectTerm turns what apimachinery finds wrong with a requirement into problems.
-func (r *report) rejectTerm(err error) {
-	var several utilerrors.Aggregate
-	if !errors.As(err, &several) {
-		r.reject(ReasonInvalid, "", "%v", err)
-		return
-	}
-	for _, e := range several.Errors() {
-		var at *field.Error
-		if !errors.As(e, &at) {
-			r.reject(ReasonInvalid, "", "%v", e)
-			continue
-		}
-		r.reject(ReasonInvalid, at.Field, "%s cannot be used in a selector: %s", quote(at.BadValue), at.Detail)
-	}
-}
-
-func quote(v any) string {
-	if s, ok := v.(string); ok {
-		return fmt.Sprintf("%q", s)
-	}
-	return fmt.Sprintf("%v", v)
 }
 
 // distinct returns list without repetitions, which it notes.

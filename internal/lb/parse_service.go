@@ -4,7 +4,6 @@ package lb
 
 import (
 	"cmp"
-	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -123,22 +122,27 @@ func (p *serviceParser) ports() []Port {
 // backends returns the canonical form of the selector, qualified by the namespace in
 // which it selects. A Service without a selector has endpoints of its own.
 func backends(s *corev1.Service) string {
-	var b strings.Builder
-	b.WriteString(s.Namespace)
-	b.WriteByte('/')
 	if len(s.Spec.Selector) == 0 {
 		// No label key is empty, so this cannot be mistaken for a selector.
-		b.WriteByte('=')
-		b.WriteString(s.Name)
-		return b.String()
+		return s.Namespace + "/=" + s.Name
 	}
-	for i, key := range slices.Sorted(maps.Keys(s.Spec.Selector)) {
-		if i > 0 {
-			b.WriteByte(',')
-		}
+	size := len(s.Namespace)
+	keys := make([]string, 0, len(s.Spec.Selector))
+	for key, value := range s.Spec.Selector {
+		keys = append(keys, key)
+		size += len("/=") + len(key) + len(value)
+	}
+	slices.Sort(keys)
+	var b strings.Builder
+	b.Grow(size) // The string is kept for every Service: no room to spare.
+	b.WriteString(s.Namespace)
+	separator := byte('/')
+	for _, key := range keys {
+		b.WriteByte(separator)
 		b.WriteString(key)
 		b.WriteByte('=')
 		b.WriteString(s.Spec.Selector[key])
+		separator = ','
 	}
 	return b.String()
 }
