@@ -15,6 +15,7 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
@@ -65,8 +66,10 @@ func (a *Admission) Create(ctx context.Context, obj *unstructured.Unstructured) 
 	if err != nil {
 		return err
 	}
-	errs := k.decode(obj)
-	errs = append(errs, validation.ValidateCustomResource(nil, obj.Object, k.openAPI)...)
+	if err := k.decode(obj); err != nil {
+		return err
+	}
+	errs := validation.ValidateCustomResource(nil, obj.Object, k.openAPI)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, k.structural, obj.Object)...)
 	if !blocksRules(errs) {
 		ruleErrs, _ := k.rules.Validate(ctx, nil, k.structural, obj.Object, nil, celconfig.RuntimeCELCostBudget)
@@ -83,9 +86,11 @@ func (a *Admission) Update(ctx context.Context, obj, old *unstructured.Unstructu
 		return err
 	}
 	defaulting.Default(old.Object, k.structural)
-	errs := k.decode(obj)
+	if err := k.decode(obj); err != nil {
+		return err
+	}
 	same := common.NewCorrelatedObject(obj.Object, old.Object, &model.Structural{Structural: k.structural})
-	errs = append(errs, validation.ValidateCustomResourceUpdate(nil, obj.Object, old.Object, k.openAPI, validation.WithRatcheting(same))...)
+	errs := validation.ValidateCustomResourceUpdate(nil, obj.Object, old.Object, k.openAPI, validation.WithRatcheting(same))
 	if len(listtype.ValidateListSetsAndMaps(nil, k.structural, old.Object)) == 0 {
 		errs = append(errs, listtype.ValidateListSetsAndMaps(nil, k.structural, obj.Object)...)
 	}
@@ -105,16 +110,19 @@ func (a *Admission) kindOf(obj *unstructured.Unstructured) (kind, error) {
 }
 
 // decode is what happens to an object on its way in, before validation: unknown
-// fields are found and dropped, defaults are added.
-func (k kind) decode(obj *unstructured.Unstructured) field.ErrorList {
-	var errs field.ErrorList
+// fields are an error, nulls are dropped, defaults are added.
+func (k kind) decode(obj *unstructured.Unstructured) error {
 	unknown := pruning.PruneWithOptions(obj.Object, k.structural, true, structural.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
-	for _, path := range unknown {
-		errs = append(errs, field.Invalid(field.NewPath(path), nil, "unknown field"))
+	if len(unknown) > 0 {
+		errs := make([]error, 0, len(unknown))
+		for _, path := range unknown {
+			errs = append(errs, fmt.Errorf("unknown field %q", path))
+		}
+		return runtime.NewStrictDecodingError(errs)
 	}
 	defaulting.PruneNonNullableNullsWithoutDefaults(obj.Object, k.structural)
 	defaulting.Default(obj.Object, k.structural)
-	return errs
+	return nil
 }
 
 // blocksRules tells whether the API server would not look at CEL rules at all,

@@ -222,6 +222,7 @@ type BGPPeerSpec struct {
 // +structType=atomic
 type SecretReference struct {
 	// name is the name of the Secret.
+	// Default: unset, no Secret.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
