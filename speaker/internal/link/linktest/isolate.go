@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linktest
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// isolated is the environment variable that marks a process that runs in a
+// namespace of its own.
+const isolated = "HERALD_TEST_NAMESPACE"
+
+// Isolate moves the whole test process into a new network namespace and returns
+// there; call it first in TestMain. The program replaces itself for that: a
+// namespace belongs to a thread, and only a new program is sure to have all its
+// threads in the new one. Exit status, output and coverage are as without it.
+//
+// Without the privilege it returns in the old namespace; Require then skips.
+func Isolate() {
+	if os.Getenv(isolated) != "" {
+		return
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return
+	}
+	err := unix.Exec("/proc/self/exe", os.Args, append(os.Environ(), isolated+"=1"))
+	// The thread cannot go back, so neither can the process go on.
+	panic(fmt.Sprintf("linktest: execute the test program again: %v", err))
+}
+
+// Require skips the test unless the process is isolated.
+func Require(t testing.TB) {
+	t.Helper()
+	if os.Getenv(isolated) == "" {
+		t.Skip("needs root (CAP_SYS_ADMIN) to make network namespaces")
+	}
+}
