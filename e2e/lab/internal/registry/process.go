@@ -14,22 +14,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Process is a process that is told apart from a later one of the same number by
+// Task is a process that is told apart from a later one of the same number by
 // the time it started. The zero value is no process.
-type Process struct {
+type Task struct {
 	PID int `json:"pid"`
 	// Start is in clock ticks since the machine started (proc(5), field 22 of stat).
 	Start uint64 `json:"start"`
 }
 
 // Self returns the calling process.
-func Self() (Process, error) {
+func Self() (Task, error) {
 	start, err := startTime(os.Getpid())
-	return Process{PID: os.Getpid(), Start: start}, err
+	return Task{PID: os.Getpid(), Start: start}, err
 }
 
 // Alive says whether that very process still runs.
-func (p Process) Alive() bool {
+func (p Task) Alive() bool {
 	if p.PID <= 0 {
 		return false
 	}
@@ -39,7 +39,7 @@ func (p Process) Alive() bool {
 
 // end ends the process: by SIGTERM, and by SIGKILL after the grace period. A
 // process that is gone, or whose number is another's now, is left alone.
-func (p Process) end(grace time.Duration) error {
+func (p Task) end(grace time.Duration) error {
 	// The descriptor is taken before the start time is compared: from then on it
 	// cannot come to mean another process.
 	fd, err := unix.PidfdOpen(p.PID, 0)

@@ -29,9 +29,9 @@ var namePattern = regexp.MustCompile(`^[a-z0-9]{1,12}$`)
 
 // Record is what is written down about a lab.
 type Record struct {
-	Name     string  `json:"name"`
-	Program  Process `json:"program"`
-	Topology string  `json:"topology"`
+	Name     string `json:"name"`
+	Program  Task   `json:"program"`
+	Topology string `json:"topology"`
 	// HostNet is the network of the link between the machine and the lab.
 	HostNet netip.Prefix `json:"hostNet"`
 	// Dir holds the lab's files.

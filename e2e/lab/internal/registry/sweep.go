@@ -98,12 +98,12 @@ func endProcessesIn(names []string) error {
 
 // processesIn returns the processes whose main thread is in one of the
 // namespaces, except the calling one.
-func processesIn(namespaces map[fileID]bool) ([]Process, error) {
+func processesIn(namespaces map[fileID]bool) ([]Task, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
 	}
-	var found []Process
+	var found []Task
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil || pid == os.Getpid() {
@@ -116,7 +116,7 @@ func processesIn(namespaces map[fileID]bool) ([]Process, error) {
 			continue
 		}
 		if id, err := identify(fmt.Sprintf("/proc/%d/ns/net", pid)); err == nil && namespaces[id] {
-			found = append(found, Process{PID: pid, Start: start})
+			found = append(found, Task{PID: pid, Start: start})
 		}
 	}
 	return found, nil
