@@ -39,8 +39,6 @@ type MetalLBServiceL2Status struct {
 }
 
 // InterfaceInfo names a network interface.
-//
-//nolint:revive // the type is named as in MetalLB's API
 type InterfaceInfo struct {
 	// name is the name of the interface, such as eth0.
 	//
