@@ -89,7 +89,9 @@ func TestDeleteOfWhatIsGoneSucceeds(t *testing.T) {
 }
 
 func TestErrorsNameTheObjectAndKeepTheirKind(t *testing.T) {
-	client := serve(t, func(w http.ResponseWriter, _ *http.Request) { status(w, http.StatusForbidden, metav1.StatusReasonForbidden) })
+	client := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		status(w, http.StatusForbidden, metav1.StatusReasonForbidden)
+	})
 	_, err := client.Secrets.Get(t.Context(), "system", "memberlist")
 	if !apierrors.IsForbidden(err) {
 		t.Errorf("error %v does not wrap the API server's", err)
@@ -127,13 +129,11 @@ func TestEventWriterWritesInOrderThroughItsGate(t *testing.T) {
 	w.now = func() time.Time { return at }
 	opened := make(chan struct{})
 	var passed atomic.Int32
-	w.Gate = func(ctx context.Context) error {
+	w.Gate = func(ctx context.Context) {
 		select {
 		case <-opened:
 			passed.Add(1)
-			return nil
 		case <-ctx.Done():
-			return ctx.Err()
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -38,9 +38,9 @@ type EventWriter struct {
 	log    *slog.Logger
 	now    func() time.Time
 
-	// Gate, when set before Run, is called ahead of every write and may wait, so that
-	// Events give way to more urgent writes. An error ends Run.
-	Gate func(context.Context) error
+	// Gate, when set before Run, is called ahead of every write and may wait until ctx
+	// ends, so that Events give way to more urgent writes.
+	Gate func(ctx context.Context)
 
 	bell chan struct{}
 
@@ -98,16 +98,21 @@ func (w *EventWriter) Run(ctx context.Context) error {
 		case <-w.bell:
 		}
 		for _, e := range w.take() {
-			if w.Gate != nil && w.Gate(ctx) != nil {
-				return nil
-			}
-			if err := w.write(ctx, e); err != nil {
-				if ctx.Err() != nil {
-					return nil
-				}
-				w.log.Warn("event not written", lb.LogKeyService, e.Service, lb.LogKeyReason, e.Reason, lb.LogKeyError, err)
-			}
+			w.pass(ctx, e)
 		}
+	}
+}
+
+// pass writes e once the gate lets it. When ctx ends first, e is given up.
+func (w *EventWriter) pass(ctx context.Context, e stampedEvent) {
+	if w.Gate != nil {
+		w.Gate(ctx)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if err := w.write(ctx, e); err != nil && ctx.Err() == nil {
+		w.log.Warn("event not written", lb.LogKeyService, e.Service, lb.LogKeyReason, e.Reason, lb.LogKeyError, err)
 	}
 }
 

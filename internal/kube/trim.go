@@ -3,6 +3,7 @@
 package kube
 
 import (
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -59,7 +60,7 @@ func TrimEndpointSlice(s *discoveryv1.EndpointSlice) {
 		seen[kind] = true
 		kept = append(kept, discoveryv1.Endpoint{NodeName: e.NodeName, Conditions: e.Conditions})
 	}
-	s.Endpoints = kept[:len(kept):len(kept)]
+	s.Endpoints = slices.Clip(kept)
 }
 
 // endpointKind is what two endpoints have in common when Herald need not tell them apart.

@@ -59,7 +59,7 @@ func RangeOf(p netip.Prefix) Range {
 	p = p.Masked()
 	b := p.Addr().As16()
 	host := p.Addr().BitLen() - p.Bits()
-	for i := 0; i < host; i++ {
+	for i := range host {
 		b[15-i/8] |= 1 << (i % 8)
 	}
 	last := netip.AddrFrom16(b)

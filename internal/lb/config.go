@@ -3,6 +3,7 @@
 package lb
 
 import (
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
@@ -75,12 +76,7 @@ func (a *PoolAllocation) admitsNamespace(name string, ls labels.Set) bool {
 	if len(a.Namespaces) == 0 && len(a.NamespaceSelectors) == 0 {
 		return true
 	}
-	for _, n := range a.Namespaces {
-		if n == name {
-			return true
-		}
-	}
-	return AnyMatches(a.NamespaceSelectors, ls)
+	return slices.Contains(a.Namespaces, name) || AnyMatches(a.NamespaceSelectors, ls)
 }
 
 // AnyMatches reports whether one of the selectors matches ls.
