@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stories
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+)
+
+// outageLimit is beyond what any failover may take on a machine busy with other things.
+// The honest figures are logged, and measured by make bench.
+const outageLimit = 30 * time.Second
+
+// givenBackendsElsewhere creates a Service whose pods are not on the node that
+// announces it, so that what is lost with the node is the announcement alone.
+func (s *story) givenBackendsElsewhere(f family) (addrs []netip.Addr, owner string) {
+	s.Helper()
+	addrs, owner = s.givenAnnounced("web", f)
+	s.deletePod(owner)
+	for _, addr := range addrs {
+		s.await(patience, "answers from other nodes only", func() error {
+			for range 20 {
+				if reply := s.expectAnswer("tcp", addr, 80); reply.Node == owner {
+					return fmt.Errorf("the pod on %s still answers", owner)
+				}
+			}
+			return nil
+		})
+	}
+	return addrs, owner
+}
+
+// The node that announces loses all its links. The client's connections go on by way
+// of another node. When it comes back, one node answers, not two.
+func TestNodeDies(t *testing.T) {
+	eachFamily(t, func(s *story, f family) {
+		addrs, owner := s.givenBackendsElsewhere(f)
+		records, stop := s.connectToAll(addrs)
+
+		node, err := s.lab.Node(owner)
+		s.must(err)
+		s.afterwards(func() { s.check(node.Rejoin()) })
+		s.must(node.Isolate())
+
+		for i, addr := range addrs {
+			s.expectMoved(addr, owner)
+			s.expectAnswers(records[i], 20)
+		}
+		stop()
+		s.expectGaps(addrs, records)
+
+		s.must(node.Rejoin())
+		for _, addr := range addrs {
+			s.expectAnnounced(addr)
+		}
+		s.expectReachable(addrs)
+	})
+}
+
+// The speaker that announces is killed. Traffic does not stop, because the node still
+// forwards; hosts that ask for the address anew are answered again soon.
+func TestSpeakerKilled(t *testing.T) {
+	eachFamily(t, func(s *story, f family) {
+		addrs, owner := s.givenAnnounced("web", f)
+		before := s.speakerOn(owner)
+		records, stop := s.connectToAll(addrs)
+		asking, stopAsking := s.keepAsking(addrs[0])
+		s.expectAnswers(asking, 5)
+
+		s.must(s.lab.Kill(target(before)))
+
+		s.expectAnswers(asking, 20)
+		for i := range addrs {
+			s.expectAnswers(records[i], 20)
+		}
+		s.awaitRollout("daemonset/speaker")
+		for _, addr := range addrs {
+			s.expectAnnounced(addr)
+		}
+		stop()
+		stopAsking()
+		s.expectGaps(addrs, records)
+		s.expectGapWithin(asking, "asking the LAN for "+addrs[0].String(), outageLimit)
+	})
+}
+
+// The speaker that announces hangs. Others take its addresses over, and give them back
+// when it has come to: at no time do two of them answer for long.
+func TestSpeakerHangs(t *testing.T) {
+	eachFamily(t, func(s *story, f family) {
+		addrs, owner := s.givenAnnounced("web", f)
+		speaker := target(s.speakerOn(owner))
+		asking, stop := s.keepAsking(addrs[0])
+		s.afterwards(func() { s.check(s.lab.Continue(speaker)) })
+		s.must(s.lab.Pause(speaker))
+		for _, addr := range addrs {
+			s.expectMoved(addr, owner)
+		}
+		s.expectReachable(addrs)
+		stop()
+		s.expectGapWithin(asking, "asking the LAN for "+addrs[0].String(), outageLimit)
+
+		s.must(s.lab.Continue(speaker))
+		for _, addr := range addrs {
+			s.expectAnnouncedBy(addr, owner)
+		}
+	})
+}
+
+// An upgrade replaces every speaker, one after the other. Nobody notices.
+func TestSpeakersRestarted(t *testing.T) {
+	eachFamily(t, func(s *story, f family) {
+		addrs, owner := s.givenAnnounced("web", f)
+		records, stop := s.connectToAll(addrs)
+		asking, stopAsking := s.keepAsking(addrs[0])
+
+		s.restart("daemonset/speaker")
+
+		for _, addr := range addrs {
+			s.expectAnnouncedBy(addr, owner)
+		}
+		stop()
+		stopAsking()
+		s.expectGaps(addrs, records)
+		s.expectGapWithin(asking, "asking the LAN for "+addrs[0].String(), outageLimit)
+		s.expectL2Status("web", owner)
+	})
+}
+
+// connectToAll has the client connect to each address until stop is called.
+func (s *story) connectToAll(addrs []netip.Addr) (records []*record, stop func()) {
+	s.Helper()
+	var stops []func()
+	for _, addr := range addrs {
+		r, stop := s.keepConnecting(addr)
+		records, stops = append(records, r), append(stops, stop)
+		s.expectAnswers(r, 5)
+	}
+	return records, func() {
+		for _, stop := range slices.Backward(stops) {
+			stop()
+		}
+	}
+}
+
+func (s *story) expectGaps(addrs []netip.Addr, records []*record) {
+	s.Helper()
+	for i, addr := range addrs {
+		s.expectGapWithin(records[i], "connecting to "+addr.String(), outageLimit)
+	}
+}
