@@ -109,7 +109,7 @@ func (r *report) contested(path *field.Path, pool string, entry int, taken []hol
 		what := describeRanges(lost[by])
 		at := path.Index(entry).String()
 		if by.pool == pool {
-			r.note(ReasonInvalid, at, "%s is already in %s of this pool; remove it from one of them", what, path.Index(by.entry))
+			r.note(ReasonRedundant, at, "%s is already in %s of this pool; remove it from one of them", what, path.Index(by.entry))
 			continue
 		}
 		r.note(ReasonConflict, at, "%s is also in the older IPAddressPool %q, which keeps it; "+

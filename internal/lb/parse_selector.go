@@ -32,7 +32,7 @@ func (r *report) selectors(path *field.Path, list []v1beta1.LabelSelector) []lab
 		}
 		key := s.String()
 		if at, ok := first[key]; ok {
-			r.note(ReasonInvalid, path.Index(i).String(), "is the same selector as %s; remove it", path.Index(at))
+			r.note(ReasonRedundant, path.Index(i).String(), "is the same selector as %s; remove it", path.Index(at))
 			continue
 		}
 		first[key] = i
@@ -152,7 +152,7 @@ func (r *report) distinct(path *field.Path, list []string) []string {
 	first := make(map[string]int, len(list))
 	for i, s := range list {
 		if at, ok := first[s]; ok {
-			r.note(ReasonInvalid, path.Index(i).String(), "%q is already in %s; remove it", s, path.Index(at))
+			r.note(ReasonRedundant, path.Index(i).String(), "%q is already in %s; remove it", s, path.Index(at))
 			continue
 		}
 		first[s] = i

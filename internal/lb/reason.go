@@ -16,6 +16,8 @@ const (
 	ReasonConflict
 	// ReasonUnknownReference: the object names another one that does not exist.
 	ReasonUnknownReference
+	// ReasonRedundant: something is said twice. It counts once, and costs nothing.
+	ReasonRedundant
 	// ReasonDeprecated: something deprecated is used. It works; it will not forever.
 	ReasonDeprecated
 
@@ -71,6 +73,8 @@ func (r Reason) String() string {
 		return "Conflict"
 	case ReasonUnknownReference:
 		return "UnknownReference"
+	case ReasonRedundant:
+		return "Redundant"
 	case ReasonDeprecated:
 		return "Deprecated"
 	case ReasonAllocated:

@@ -23,6 +23,8 @@ func (r Reason) Help() string {
 		return "An older object already has what this one claims and keeps it; take it out of one of the two."
 	case ReasonUnknownReference:
 		return "The object names another one that does not exist; create that one, or correct the name."
+	case ReasonRedundant:
+		return "Something is said twice and counts once, which does no harm; remove one of the two."
 	case ReasonDeprecated:
 		return "Something deprecated is used, which still works; replace it by what the message names."
 	case ReasonAllocated:
