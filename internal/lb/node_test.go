@@ -123,8 +123,8 @@ func TestParseEndpoints(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("endpoints (-want +got):\n%s", diff)
 			}
-			if any := len(tt.want.Nodes) > 0 || tt.want.Elsewhere; got.Any() != any {
-				t.Errorf("Any() = %v; want %v", got.Any(), any)
+			if want := len(tt.want.Nodes) > 0 || tt.want.Elsewhere; got.Any() != want {
+				t.Errorf("Any() = %v; want %v", got.Any(), want)
 			}
 			if _, want := tt.want.Nodes["a"]; got.On("a") != want {
 				t.Errorf("On(a) = %v; want %v", got.On("a"), want)

@@ -26,7 +26,8 @@ func TestVerdictOn(t *testing.T) {
 		{"no problem", nil, lb.Verdict{Accepted: true, Reason: lb.ReasonAccepted, Message: "in use"}},
 		{"what costs nothing", []lb.Problem{redundant}, lb.Verdict{Accepted: true, Reason: lb.ReasonAccepted, Message: "spec.a: twice"}},
 		{
-			"what costs a part", []lb.Problem{redundant, conflict, unknown},
+			"what costs a part",
+			[]lb.Problem{redundant, conflict, unknown},
 			lb.Verdict{Reason: lb.ReasonConflict, Message: "spec.a: twice\nspec.b: lost\nspec.c: nowhere"},
 		},
 		{"what costs all", []lb.Problem{conflict, invalid}, lb.Verdict{Reason: lb.ReasonInvalid, Message: "spec.b: lost\nspec.d: wrong"}},
