@@ -221,3 +221,13 @@ func (c Cache) say(format string, args ...any) {
 		c.Progress(fmt.Sprintf(format, args...))
 	}
 }
+
+// At returns the programs in a directory, each under its own name.
+func At(dir string) (Programs, error) {
+	for _, name := range names {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return Programs{}, fmt.Errorf("find Kubernetes program: %w", err)
+		}
+	}
+	return Programs{dir: dir}, nil
+}
