@@ -36,7 +36,7 @@ unit: ## Run the tests that need neither a cluster nor, for the most part, root
 
 test: root deps build unit ## Run every test there is: unit, wire, API, stories (root)
 	@set -e; for mod in $(wildcard $(TESTED:=/*.mod)); do echo "$$mod"; \
-		(cd $$(dirname $$mod) && $(GO) test -modfile=$$(basename $$mod) -shuffle=on ./...); done
+		(cd $$(dirname $$mod) && $(GO) test -modfile=$$(basename $$mod) -shuffle=on -count=1 ./...); done
 	$(GO) test -race -shuffle=on -count=1 -p 1 -timeout 55m ./e2e/...
 
 e2e: root deps build ## Run the stories that are judged from outside; RUN=name picks some
@@ -45,7 +45,7 @@ e2e: root deps build ## Run the stories that are judged from outside; RUN=name p
 fuzz: ## Fuzz each parser for a short, fixed time; FUZZTIME=20s
 	@set -e; grep -rHoE '^func Fuzz\w+' --include='*_test.go' . | while IFS=':' read -r file func; do \
 		echo "$$file $${func#func }"; \
-		(cd "$$(dirname "$$file")" && $(GO) test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) .); \
+		(cd "$$(dirname "$$file")" && $(GO) test -run '^$$' -fuzz "^$${func#func }$$" -fuzzminimizetime 5x -fuzztime $(FUZZTIME) .); \
 	done
 
 lint: $(LINT) ## Run go vet and golangci-lint with the rules of the project

@@ -55,6 +55,9 @@ func TestBGPPeerVersionsHaveOneSchema(t *testing.T) {
 		if c := crd.Spec.Conversion; c != nil && c.Strategy != apiextensionsv1.NoneConverter {
 			t.Errorf("conversion strategy is %s, want None", c.Strategy)
 		}
+		if got := len(crd.Spec.Versions); got != 2 {
+			t.Fatalf("got %d versions, want v1beta1 and v1beta2", got)
+		}
 		old, current := crd.Spec.Versions[0], crd.Spec.Versions[1]
 		if old.Name != "v1beta1" || !old.Served || old.Storage || !old.Deprecated {
 			t.Errorf("%s: served %t, storage %t, deprecated %t; want v1beta1, served and deprecated", old.Name, old.Served, old.Storage, old.Deprecated)

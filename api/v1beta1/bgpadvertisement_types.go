@@ -50,7 +50,7 @@ type BGPAdvertisementSpec struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MaxLength=253
-	// +kubebuilder:validation:items:XValidation:rule="!self.contains(':') || (self.matches(r'^[0-9]{1,10}:[0-9]{1,10}$') && self.split(':').all(part, int(part) <= 65535)) || (self.matches(r'^large:[0-9]{1,10}:[0-9]{1,10}:[0-9]{1,10}$') && self.replace('large:', '').split(':').all(part, int(part) <= 4294967295))",message="must be a community such as 64512:100 (two numbers up to 65535), a large community such as large:64512:1:2 (three numbers up to 4294967295), or the name of an alias, which has no colon"
+	// +kubebuilder:validation:items:XValidation:rule="!self.contains(':') || (self.matches(r'^[0-9]{1,10}:[0-9]{1,10}$') && self.split(':').all(part, int(part) <= 65535)) || (self.matches(r'^large:[0-9]{1,10}:[0-9]{1,10}:[0-9]{1,10}$') && self.replace('large:', '').split(':').all(part, int(part) <= 4294967295))",message="must be a community such as 64512:100 (two numbers up to 65535), a large community such as large:64512:1:2 (three numbers up to 4294967295), or the name of an alias, which has no colon",messageExpression="self + ' must be a community such as 64512:100 (two numbers up to 65535), a large community such as large:64512:1:2 (three numbers up to 4294967295), or the name of an alias, which has no colon'"
 	Communities []string `json:"communities,omitempty"`
 
 	// ipAddressPools are the names of pools whose addresses are advertised.

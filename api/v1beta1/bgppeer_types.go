@@ -22,8 +22,8 @@ type BGPPeer struct {
 
 	// spec is the wish.
 	//
-	// +optional
-	Spec BGPPeerSpec `json:"spec,omitempty"`
+	// +required
+	Spec BGPPeerSpec `json:"spec"`
 
 	// status is what the controller reports.
 	//

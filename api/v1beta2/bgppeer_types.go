@@ -25,8 +25,8 @@ type BGPPeer struct {
 
 	// spec is the wish.
 	//
-	// +optional
-	Spec v1beta1.BGPPeerSpec `json:"spec,omitempty"`
+	// +required
+	Spec v1beta1.BGPPeerSpec `json:"spec"`
 
 	// status is what the controller reports.
 	//
