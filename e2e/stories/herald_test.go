@@ -5,6 +5,8 @@ package stories
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -94,7 +96,7 @@ func (s *story) scaleController(replicas int) {
 }
 
 // target is how the lab names a component's process.
-func target(pod corev1.Pod) string { return pod.Spec.NodeName + "/" + pod.Spec.Containers[0].Name }
+func target(pod corev1.Pod) string { return pod.Spec.NodeName + "/" + pod.Name }
 
 // showEvidence logs what somebody would look at first.
 func (s *story) showEvidence() {
@@ -110,10 +112,19 @@ func (s *story) showEvidence() {
 	if out, err := s.client.Exec(s.ctx, "ip", "neighbour"); err == nil {
 		s.Logf("the client's neighbours:\n%s", out)
 	}
-	for _, component := range []string{"controller", "speaker"} {
-		for _, pod := range s.podsOf(component) {
-			out, err := s.lab.Logs(target(pod), 40)
-			s.Logf("last words of %s (error %v):\n%s", target(pod), err, out)
-		}
+	logs, err := filepath.Glob(filepath.Join(s.lab.Dir(), "logs", "pods", heraldNS+"_*.log"))
+	s.check(err)
+	for _, log := range logs {
+		s.Logf("last words of %s:\n%s", filepath.Base(log), lastLines(log, 30))
 	}
+}
+
+// lastLines returns the end of a file.
+func lastLines(path string, n int) string {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.SplitAfter(string(raw), "\n")
+	return strings.Join(lines[max(0, len(lines)-n-1):], "")
 }

@@ -137,12 +137,16 @@ func (s *story) expectCondition(p *pool, word string) {
 // A wrong flag is one line that names it, and status 2.
 func TestWrongFlag(t *testing.T) {
 	for _, program := range []string{"controller", "speaker"} {
+		path, err := programPath(program)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, args := range [][]string{
 			{"--no-such-flag"}, {"--port=many"}, {"--port=70000"}, {"--log-level=loud"}, {"stray-argument"},
 		} {
 			t.Run(program+args[0], func(t *testing.T) {
 				var stdout, stderr bytes.Buffer
-				cmd := exec.CommandContext(t.Context(), programPath(t, program), args...)
+				cmd := exec.CommandContext(t.Context(), path, args...)
 				cmd.Stdout, cmd.Stderr = &stdout, &stderr
 				err := cmd.Run()
 				var exit *exec.ExitError

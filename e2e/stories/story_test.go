@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -124,7 +123,7 @@ func (s *story) kubectl(args ...string) string {
 	s.Helper()
 	out, err := s.lab.Kubectl(s.ctx, args...)
 	if err != nil {
-		s.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+		s.Fatalf("%v\n%s", err, out)
 	}
 	return out
 }

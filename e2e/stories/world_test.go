@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -69,38 +68,56 @@ func theWorld(t *testing.T) *world {
 func newWorld() (_ *world, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	l, err := lab.Start(ctx, lab.Options{Topology: topology})
+	controller, err := programPath("controller")
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, l.Close())
-		}
-	}()
+	speaker, err := programPath("speaker")
+	if err != nil {
+		return nil, err
+	}
+	l, err := lab.Start(ctx, lab.Options{
+		Topology: topology, Controller: controller, Speaker: speaker,
+		Progress: func(what string) { fmt.Fprintln(os.Stderr, "lab:", what) },
+	})
+	if err != nil {
+		return nil, err
+	}
 	w := &world{lab: l, nodeOf: map[string]string{}}
-	if w.client, err = l.Client("client1"); err != nil {
-		return nil, err
+	if err := errors.Join(w.meet(), w.installHerald(ctx)); err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
-	if err := w.meetNodes(ctx); err != nil {
-		return nil, err
-	}
-	return w, w.installHerald(ctx)
+	return w, nil
 }
 
-// meetNodes learns the nodes' names and hardware addresses.
-func (w *world) meetNodes(ctx context.Context) error {
-	for _, name := range []string{"k8s-worker", "k8s-worker2", "k8s-worker3"} {
-		node, err := w.lab.Node(name)
+// programPath returns the path of one of Herald's programs.
+func programPath(name string) (string, error) {
+	dir := os.Getenv("HERALD_BIN")
+	if dir == "" {
+		dir = "../../bin"
+	}
+	path, err := filepath.Abs(filepath.Join(dir, name))
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		err = fmt.Errorf("find %s (make build makes it; HERALD_BIN names another folder): %w", name, err)
+	}
+	return path, err
+}
+
+// meet learns the names of the client and the nodes, and their hardware addresses.
+func (w *world) meet() (err error) {
+	if w.client, err = w.lab.Client("client1"); err != nil {
+		return err
+	}
+	for _, node := range w.lab.Nodes() {
+		mac, err := node.MAC(lanLink)
 		if err != nil {
 			return err
 		}
-		mac, err := node.Exec(ctx, "cat", "/sys/class/net/"+lanLink+"/address")
-		if err != nil {
-			return err
-		}
-		w.nodes = append(w.nodes, name)
-		w.nodeOf[strings.TrimSpace(mac)] = name
+		w.nodes = append(w.nodes, node.Name())
+		w.nodeOf[mac.String()] = node.Name()
 	}
 	return nil
 }
@@ -111,27 +128,9 @@ func (w *world) installHerald(ctx context.Context) error {
 		return fmt.Errorf("install Herald: %w", err)
 	}
 	for _, workload := range []string{"deployment/controller", "daemonset/speaker"} {
-		out, err := w.lab.Kubectl(ctx, "-n", heraldNS, "rollout", "status", workload, "--timeout=60s")
-		if err != nil {
-			return fmt.Errorf("install Herald: %s: %w", out, err)
+		if _, err := w.lab.Kubectl(ctx, "-n", heraldNS, "rollout", "status", workload, "--timeout=60s"); err != nil {
+			return fmt.Errorf("install Herald: %w", err)
 		}
 	}
 	return nil
-}
-
-// programPath returns the path of one of Herald's programs.
-func programPath(t *testing.T, name string) string {
-	t.Helper()
-	dir := os.Getenv("HERALD_BIN")
-	if dir == "" {
-		dir = "../../bin"
-	}
-	path, err := filepath.Abs(filepath.Join(dir, name))
-	if err == nil {
-		_, err = os.Stat(path)
-	}
-	if err != nil {
-		t.Fatalf("find %s (make build makes it; HERALD_BIN names another folder): %v", name, err)
-	}
-	return path
 }
