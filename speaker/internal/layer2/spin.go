@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package layer2
+
+import "time"
+
+const (
+	// spinWindow is how long a reader waits awake for the next request. Requests
+	// that come less often than that are not waited for.
+	spinWindow = 100 * time.Microsecond
+	// spinShare is the part of one core, in the long run, that waiting may take:
+	// one in spinShare.
+	spinShare = 4
+	// spinCredit is how much of that may be saved up.
+	spinCredit = 10 * time.Second
+	// gapCap bounds the influence of a long pause: 20 requests in quick succession
+	// outweigh it.
+	gapCap = time.Millisecond
+)
+
+// spin decides whether a reader that has run out of requests waits awake for the
+// next one. To fall asleep and be woken by the scheduler costs 10 to 50 µs,
+// several times what an answer costs, and it is what a client sees that asks for
+// one address after the other, like a router that has just lost its cache. But a
+// speaker is a guest on its node: it waits awake only amid a run of requests for
+// its own addresses, on one interface at a time, yields to every other goroutine,
+// and does not at all where there is only one core.
+//
+// It knows no clock: times are monotonic, from when reading began, and passed in.
+type spin struct {
+	enabled bool
+	last    time.Duration // when a request was answered last
+	gap     time.Duration // smoothed time between answers
+	credit  time.Duration
+	earned  time.Duration // until when credit has been earned
+}
+
+// newSpin returns the state of a reader that has not yet answered anything, in a
+// process that may use the given number of cores.
+func newSpin(cores int) spin {
+	return spin{enabled: cores > 1, gap: gapCap, credit: spinCredit}
+}
+
+// answered notes an answer at the given time.
+func (s *spin) answered(now time.Duration) {
+	sample := min(now-s.last, gapCap)
+	s.last = now
+	s.gap += (sample - s.gap) / 8
+}
+
+// patience is how long to wait awake from now on; 0 means not at all.
+func (s *spin) patience(now time.Duration) time.Duration {
+	if !s.enabled || s.gap >= spinWindow || now-s.last >= spinWindow {
+		return 0
+	}
+	s.credit = min(spinCredit, s.credit+(now-s.earned)/spinShare)
+	s.earned = now
+	if s.credit <= 0 {
+		return 0
+	}
+	return spinWindow
+}
+
+// spent notes time that was waited awake.
+func (s *spin) spent(d time.Duration) { s.credit -= d }
