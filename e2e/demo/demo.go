@@ -23,6 +23,14 @@ const (
 	patience = time.Minute
 )
 
+// picture is e2e/topologies/l2.clab.yml. All of it is network namespaces on one machine.
+const picture = `
+k8s-worker ----+
+k8s-worker2 ---+--- lan (a switch) ---- client1
+k8s-worker3 ---+
+
+`
+
 // demo is the story and those who play in it.
 type demo struct {
 	tell *narrator
@@ -40,11 +48,7 @@ type demo struct {
 // play tells the whole story. Whatever happens, nothing is left behind, except for the
 // lab if it was to be kept.
 func (d *demo) play(ctx context.Context) (err error) {
-	d.tell.show(`
-k8s-worker ----+
-k8s-worker2 ---+--- lan ---- client1        all of it network namespaces on this machine
-k8s-worker3 ---+`)
-	d.tell.say("")
+	d.tell.show(picture)
 	if err := d.bringUp(ctx); err != nil {
 		return err
 	}
@@ -62,7 +66,7 @@ k8s-worker3 ---+`)
 // bringUp starts the lab and learns who is who on the LAN.
 func (d *demo) bringUp(ctx context.Context) error {
 	return d.tell.step("bringing up a Kubernetes cluster of three nodes", func() (err error) {
-		if d.lab, err = lab.Start(ctx, lab.Options{Topology: topology}); err != nil {
+		if d.lab, err = lab.Start(ctx, lab.Options{Topology: topology, Progress: d.tell.show}); err != nil {
 			return err
 		}
 		if err := d.meet(); err != nil {

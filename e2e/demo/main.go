@@ -31,7 +31,8 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "\ndemo: interrupted; nothing is left behind")
 		return 130
 	default:
-		fmt.Fprintf(os.Stderr, "\ndemo: %v\n", err)
+		d.tell.endLine()
+		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
 		return 1
 	}
 }

@@ -9,34 +9,53 @@ import (
 	"time"
 )
 
-// narrator writes the story: what is done at the margin, what comes of it indented.
+// narrator writes the story: what is done at the margin, what comes of it indented. It
+// is used by one goroutine.
 type narrator struct {
 	out io.Writer
+	// open is whether a line was begun and not ended.
+	open bool
 }
 
 // say writes a line at the margin.
 func (n *narrator) say(format string, args ...any) {
+	n.endLine()
 	fmt.Fprintf(n.out, format+"\n", args...)
 }
 
 // show writes text of one or more lines, indented.
 func (n *narrator) show(text string) {
-	for line := range strings.Lines(strings.TrimRight(text, "\n")) {
-		fmt.Fprintf(n.out, "    %s\n", strings.TrimRight(line, "\n"))
+	n.endLine()
+	for line := range strings.Lines(text) {
+		fmt.Fprintln(n.out, strings.TrimRight("    "+line, " \n"))
 	}
 }
 
 // showf writes one indented line.
 func (n *narrator) showf(format string, args ...any) { n.show(fmt.Sprintf(format, args...)) }
 
-// step says what is being done, does it, and adds how long it took.
+// step says what is done, does it, and says how long it took.
 func (n *narrator) step(what string, do func() error) error {
-	fmt.Fprintf(n.out, "> %s ", what)
+	n.endLine()
+	fmt.Fprintf(n.out, "> %s ...", what)
+	n.open = true
 	start := time.Now()
 	if err := do(); err != nil {
-		fmt.Fprintln(n.out, "... failed")
 		return err
 	}
-	fmt.Fprintf(n.out, "... %.1f s\n", time.Since(start).Seconds())
+	took := fmt.Sprintf("%.1f s", time.Since(start).Seconds())
+	if n.open {
+		fmt.Fprintln(n.out, " "+took)
+		n.open = false
+	} else {
+		n.show(took)
+	}
 	return nil
+}
+
+func (n *narrator) endLine() {
+	if n.open {
+		fmt.Fprintln(n.out)
+		n.open = false
+	}
 }

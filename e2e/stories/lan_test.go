@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -107,6 +108,18 @@ func (s *story) expectMoved(addr netip.Addr, from string) string {
 		return nil
 	})
 	return node
+}
+
+// expectNotAnnouncedBy waits until that node does not answer for addr.
+func (s *story) expectNotAnnouncedBy(addr netip.Addr, node string) {
+	s.Helper()
+	s.await(patience, fmt.Sprintf("%s not to answer for %s", node, addr), func() error {
+		nodes, err := s.announcers(addr)
+		if err == nil && slices.Contains(nodes, node) {
+			err = fmt.Errorf("answers from %v", nodes)
+		}
+		return err
+	})
 }
 
 // expectSilence waits until nobody answers for addr.

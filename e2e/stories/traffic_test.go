@@ -64,6 +64,33 @@ func TestPolicyLocal(t *testing.T) {
 	})
 }
 
+// A pod that is not ready gets nothing to do: with externalTrafficPolicy: Local its node
+// stops to announce, and when no pod is left nobody does.
+func TestUnreadyPods(t *testing.T) {
+	s := begin(t)
+	p := s.givenPool(dual)
+	s.givenPods(s.nodes...)
+	s.givenService("web", dual, local)
+	addrs := s.expectAssigned("web", p)
+	var owner string
+	for range s.nodes {
+		owner = s.expectAnnounced(addrs[0])
+		s.expectAnnouncedBy(addrs[1], owner)
+		s.must(s.lab.SetReady(s.ctx, s.ns, "echo-"+owner, false))
+		for _, addr := range addrs {
+			s.expectNotAnnouncedBy(addr, owner)
+		}
+	}
+	for _, addr := range addrs {
+		s.expectSilence(addr)
+	}
+	s.must(s.lab.SetReady(s.ctx, s.ns, "echo-"+owner, true))
+	for _, addr := range addrs {
+		s.expectAnnouncedBy(addr, owner)
+	}
+	s.expectReachable(addrs)
+}
+
 // expectClientPreserved fails unless the pod sees the question come from the client.
 func (s *story) expectClientPreserved(addr netip.Addr) {
 	s.Helper()
