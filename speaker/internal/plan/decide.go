@@ -197,7 +197,8 @@ func (v *View) interfacesOn(owner int, ads []int) []string {
 	return names
 }
 
-// reasonHere says what the election means for this node.
+// reasonHere says what the election means for this node. On the owner it narrows the
+// interfaces down to those that exist, unless none does.
 func (v *View) reasonHere(verdict *Verdict) lb.Reason {
 	if verdict.Owner != v.self {
 		return lb.ReasonNotOwner
@@ -205,12 +206,16 @@ func (v *View) reasonHere(verdict *Verdict) lb.Reason {
 	if verdict.Interfaces == nil || v.interfaces == nil {
 		return lb.ReasonAnnounced
 	}
-	for _, name := range verdict.Interfaces {
-		if _, ok := v.interfaces[name]; ok {
-			return lb.ReasonAnnounced
-		}
+	absent := func(name string) bool { _, ok := v.interfaces[name]; return !ok }
+	if !slices.ContainsFunc(verdict.Interfaces, absent) {
+		return lb.ReasonAnnounced
 	}
-	return lb.ReasonNoInterface
+	present := slices.DeleteFunc(slices.Clone(verdict.Interfaces), absent)
+	if len(present) == 0 {
+		return lb.ReasonNoInterface
+	}
+	verdict.Interfaces = present
+	return lb.ReasonAnnounced
 }
 
 // union merges two ascending slices without repetition. It never modifies them and

@@ -26,8 +26,9 @@ type Verdict struct {
 	Owner lb.NodeName
 	// Announce is true on the owner, unless it has none of the interfaces wanted.
 	Announce bool
-	// Interfaces are where the owner announces, sorted; nil means everywhere. They are
-	// shared and must not be modified.
+	// Interfaces are where the owner announces, sorted; nil means everywhere. On the
+	// owner itself they are those that exist, or all that were wanted if none does.
+	// They are shared and must not be modified.
 	Interfaces []string
 	// Decisions has one entry for each sharer, oldest Service first.
 	Decisions []Decision
