@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/herald-lb/herald/e2e/lab"
+)
+
+// The one node and the one client of bench.clab.yml, and the interface of each.
+const (
+	nodeName   = "k8s-worker"
+	clientName = "client1"
+	linkName   = "eth1"
+)
+
+// What bench.clab.yml calls their addresses.
+var (
+	nodeAddress   = netip.MustParseAddr("10.200.255.1")
+	clientAddress = netip.MustParseAddr("10.200.255.2")
+)
+
+// namespace is where Herald's own objects live.
+const namespace = "metallb-system"
+
+// large is the number of Services that the promises about size are made for.
+const large = 10_000
+
+// pool has room for every Service of the measurements, in the node's subnet.
+const pool = `
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: bench, namespace: metallb-system}
+spec: {addresses: [10.200.0.0/17]}
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: bench, namespace: metallb-system}
+`
+
+// environment is the cluster that measurements share. Each measurement brings it to
+// the state it needs, and finds what earlier ones have left.
+type environment struct {
+	lab *lab.Lab
+	api kubernetes.Interface
+	say func(format string, args ...any)
+
+	controller *process
+	assigned   map[string]int // namespaces whose Services all have addresses
+	speaking   bool
+}
+
+func newEnvironment(ctx context.Context, say func(string, ...any)) (*environment, error) {
+	l, err := lab.Start(ctx, lab.Options{
+		Topology: "e2e/topologies/bench.clab.yml",
+		Progress: func(s string) { say("%s", s) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	e := &environment{lab: l, say: say, assigned: map[string]int{}}
+	if err := e.prepare(ctx); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return e, nil
+}
+
+func (e *environment) prepare(ctx context.Context) error {
+	config := rest.CopyConfig(e.lab.RESTConfig())
+	config.QPS = -1
+	config.ContentType = runtime.ContentTypeProtobuf
+	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	api, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("make client: %w", err)
+	}
+	e.api = api
+	// Thousands of Services would keep kube-proxy busy with rules nobody uses here.
+	if err := e.lab.Pause(nodeName + "/kube-proxy"); err != nil {
+		return err
+	}
+	for _, dir := range []string{"crd", "rbac"} {
+		if dir == "rbac" {
+			if err := createNamespace(ctx, e.api, namespace); err != nil {
+				return err
+			}
+		}
+		if _, err := e.lab.Kubectl(ctx, "apply", "--server-side", "-k", filepath.Join("config", dir)); err != nil {
+			return err
+		}
+	}
+	if _, err := e.lab.Kubectl(ctx, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"); err != nil {
+		return err
+	}
+	return e.lab.Apply(ctx, pool)
+}
+
+func (e *environment) close() error {
+	return errors.Join(e.stopController(), e.lab.Close())
+}
+
+// startController runs a controller beside the API server.
+func (e *environment) startController() error {
+	p, err := start("controller", exec.Command(filepath.Join("bin", "controller"),
+		"--kubeconfig="+e.lab.Kubeconfig(), "--namespace="+namespace,
+		"--port=0", "--health-probe-port=0", "--log-level=warn"))
+	e.controller = p
+	return err
+}
+
+// stopController ends the controller as the kubelet would, so that it gives up its
+// Lease. Without a controller it does nothing.
+func (e *environment) stopController() error {
+	if e.controller == nil {
+		return nil
+	}
+	p := e.controller
+	e.controller = nil
+	return p.stop()
+}
+
+// startSpeaker runs the DaemonSet of config/ on the node and returns its process.
+func (e *environment) startSpeaker(ctx context.Context) (pid int, err error) {
+	if !e.speaking {
+		if _, err := e.lab.Kubectl(ctx, "apply", "--server-side", "-k", "config/speaker"); err != nil {
+			return 0, err
+		}
+		if _, err := e.lab.Kubectl(ctx, "-n", namespace, "rollout", "status", "daemonset/speaker", "--timeout=120s"); err != nil {
+			return 0, err
+		}
+		e.speaking = true
+	}
+	return e.lab.PID(nodeName + "/speaker")
+}
+
+// ensureAssigned makes n Services with addresses in a namespace of their own.
+func (e *environment) ensureAssigned(ctx context.Context, n int) (name string, err error) {
+	name = assignNamespace(n)
+	if e.assigned[name] == n {
+		return name, nil
+	}
+	if err := createServices(ctx, e.api, name, "", 0, n); err != nil {
+		return "", err
+	}
+	if err := e.startController(); err != nil {
+		return "", err
+	}
+	if err := awaitAssigned(ctx, e.api, name, n); err != nil {
+		return "", err
+	}
+	e.assigned[name] = n
+	return name, e.stopController()
+}
+
+// drop deletes the Services of a namespace and waits until they are gone.
+func (e *environment) drop(ctx context.Context, name string) error {
+	list, err := e.api.CoreV1().Services(name).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	delete(e.assigned, name)
+	return spread(ctx, 8, len(list.Items), func(ctx context.Context, i int) error {
+		return e.api.CoreV1().Services(name).Delete(ctx, list.Items[i].Name, metav1.DeleteOptions{})
+	})
+}
+
+// process is a program that was started here.
+type process struct {
+	name   string
+	cmd    *exec.Cmd
+	exited chan error
+}
+
+func start(name string, cmd *exec.Cmd) (*process, error) {
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	p := &process{name: name, cmd: cmd, exited: make(chan error, 1)}
+	go func() { p.exited <- cmd.Wait() }()
+	return p, nil
+}
+
+// stop asks the process to end and waits until it has.
+func (p *process) stop() error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return fmt.Errorf("stop %s: %w", p.name, err)
+	}
+	timeout := time.NewTimer(20 * time.Second)
+	defer timeout.Stop()
+	select {
+	case err := <-p.exited:
+		if err != nil {
+			return fmt.Errorf("stop %s: %w", p.name, err)
+		}
+		return nil
+	case <-timeout.C:
+		return errors.Join(fmt.Errorf("stop %s: it ignores SIGTERM", p.name), p.cmd.Process.Kill())
+	}
+}
+
+// memory returns the resident set of a process now and at its peak, in megabytes
+// of a million bytes.
+func memory(pid int) (now, peak float64, err error) {
+	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	if err != nil {
+		return 0, 0, fmt.Errorf("read memory of process %d: %w", pid, err)
+	}
+	for line := range strings.Lines(string(status)) {
+		var kilobytes float64
+		if n, _ := fmt.Sscanf(line, "VmRSS: %g kB", &kilobytes); n == 1 {
+			now = kilobytes * 1024 / 1e6
+		}
+		if n, _ := fmt.Sscanf(line, "VmHWM: %g kB", &kilobytes); n == 1 {
+			peak = kilobytes * 1024 / 1e6
+		}
+	}
+	return now, peak, nil
+}
+
+// cpuSeconds returns the processor time a process has used.
+func cpuSeconds(pid int) (float64, error) {
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return 0, fmt.Errorf("read processor time of process %d: %w", pid, err)
+	}
+	// The second field is the program's name in parentheses and may contain blanks.
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	user, err1 := strconv.ParseFloat(fields[11], 64)
+	system, err2 := strconv.ParseFloat(fields[12], 64)
+	const ticks = 100 // USER_HZ is 100 on every Linux architecture Go supports
+	return (user + system) / ticks, errors.Join(err1, err2)
+}

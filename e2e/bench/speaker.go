@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/netip"
+	"time"
+)
+
+// speakerMemory measures a speaker that announces 10 000 addresses, each of a
+// Service with one EndpointSlice of three endpoints.
+func speakerMemory(ctx context.Context, e *environment) ([]result, error) {
+	pid, err := e.announce(ctx, large)
+	if err != nil {
+		return nil, err
+	}
+	now, peak, err := settledMemory(ctx, pid)
+	if err != nil {
+		return nil, err
+	}
+	used, err := cpuSeconds(pid)
+	if err != nil {
+		return nil, err
+	}
+	return []result{{
+		Name: "speaker_rss_10000", Value: now, Unit: "MB", Goal: atMost(90),
+		Note: fmt.Sprintf("peak %.0f MB, %.1f s of CPU since its start; MetalLB 287 MB, 24 s", peak, used),
+	}}, nil
+}
+
+// announce brings the environment to a speaker that answers for n addresses, and
+// returns its process.
+func (e *environment) announce(ctx context.Context, n int) (pid int, err error) {
+	name, err := e.ensureAssigned(ctx, n)
+	if err != nil {
+		return 0, err
+	}
+	if !e.speaking {
+		e.say("creating %d EndpointSlices and starting the speaker", n)
+		if err := createSlices(ctx, e.api, name, nodeName, n); err != nil {
+			return 0, err
+		}
+		if err := e.ensureGossipKey(ctx); err != nil {
+			return 0, err
+		}
+	}
+	if pid, err = e.startSpeaker(ctx); err != nil {
+		return 0, err
+	}
+	return pid, e.awaitAnswers(ctx, name)
+}
+
+// arp measures how many ARP requests for random ones of 10 000 addresses the speaker
+// answers, beside the kernel answering for its own address on the same interface.
+func arp(ctx context.Context, e *environment) ([]result, error) {
+	if _, err := e.announce(ctx, large); err != nil {
+		return nil, err
+	}
+	addresses, err := e.addresses(ctx, assignNamespace(large))
+	if err != nil {
+		return nil, err
+	}
+	var results []result
+	for _, window := range []int{1, 32} {
+		e.say("asking by ARP with %d requests outstanding", window)
+		limit, err := e.ask([]netip.Addr{nodeAddress}, window)
+		if err != nil {
+			return nil, err
+		}
+		herald, err := e.ask(addresses, window)
+		if err != nil {
+			return nil, err
+		}
+		lost := ""
+		if len(herald.unanswered)+len(limit.unanswered) > 0 {
+			lost = fmt.Sprintf("; %d unanswered (kernel %d)", len(herald.unanswered), len(limit.unanswered))
+		}
+		results = append(results, result{
+			Name: fmt.Sprintf("arp_rate_%d", window), Value: herald.rate(), Unit: "/s",
+			Limit: limit.rate(), LimitOf: "kernel", Goal: atLeast(0.5),
+			Note: fmt.Sprintf("p99 %s, kernel %s%s", herald.quantile(0.99), limit.quantile(0.99), lost),
+		}, result{
+			Name: fmt.Sprintf("arp_p50_%d", window), Value: microseconds(herald.quantile(0.5)), Unit: "us",
+			Limit: microseconds(limit.quantile(0.5)), LimitOf: "kernel",
+		})
+	}
+	return results, nil
+}
+
+// ask runs one closed loop from the client.
+func (e *environment) ask(addresses []netip.Addr, window int) (loop, error) {
+	client, err := e.lab.Client(clientName)
+	if err != nil {
+		return loop{}, err
+	}
+	var measured loop
+	err = client.Netns().Enter(func() error {
+		measured, err = closedLoop(linkName, clientAddress, addresses, window, 3*time.Second)
+		return err
+	})
+	return measured, err
+}
+
+// settledMemory returns the memory of a process once it has stopped growing and
+// shrinking: three readings in a row, two seconds apart, within 2 %.
+func settledMemory(ctx context.Context, pid int) (now, peak float64, err error) {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for last, same := 0.0, 0; same < 3; last = now {
+		select {
+		case <-ctx.Done():
+			return 0, 0, ctx.Err()
+		case <-tick.C:
+		}
+		if now, peak, err = memory(pid); err != nil {
+			return 0, 0, err
+		}
+		if same++; math.Abs(now-last) > now*0.02 {
+			same = 0
+		}
+	}
+	return now, peak, nil
+}
+
+func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
