@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package assign
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/herald-lb/herald/internal/kube"
+)
+
+// component is the source of the controller's Events, by MetalLB's name.
+const component = "metallb-controller"
+
+// Config is what a Controller needs. All fields but Class and Secret are required.
+type Config struct {
+	Client *kube.Client
+	// Lock is the Lease that replicas compete for.
+	Lock resourcelock.Interface
+	// Namespace is where the configuration and the memberlist Secret are.
+	Namespace string
+	// Class is the loadBalancerClass of the Services that are ours. Empty: those
+	// without a class.
+	Class string
+	// Secret is the name of the memberlist Secret. Empty: none is made.
+	Secret string
+	// Metrics is where metrics are registered.
+	Metrics prometheus.Registerer
+	Log     *slog.Logger
+}
+
+// Controller assigns addresses to Services for as long as it leads.
+type Controller struct {
+	config  Config
+	watched *watched
+	metrics *metrics
+}
+
+// New returns a Controller. It starts nothing.
+func New(config Config) (*Controller, error) {
+	w, err := watch(config.Client, config.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(config.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	return &Controller{config: config, watched: w, metrics: m}, nil
+}
+
+// Ready returns nil once the controller has seen every object it looks at. A replica
+// that does not lead is ready too: it can take over at once.
+func (c *Controller) Ready() error {
+	if !c.watched.synced() {
+		return errors.New("the first lists of objects have not arrived yet")
+	}
+	return nil
+}
+
+// Run follows the API server and leads when it is its turn, until ctx ends.
+func (c *Controller) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, run := range c.watched.tasks() {
+		group.Go(func() error { return run(ctx) })
+	}
+	group.Go(func() error {
+		if err := c.watched.wait(ctx); err != nil {
+			return nil //nolint:nilerr // ctx has ended
+		}
+		c.metrics.configLoaded.Set(1)
+		stands := candidate{lock: c.config.Lock, log: c.config.Log, term: c.term}
+		return stands.run(ctx)
+	})
+	return group.Wait()
+}
+
+// term does the work of one term of leadership. All it knows is new: what the last
+// term knew may be outdated, and the API server has what matters.
+func (c *Controller) term(ctx context.Context) error {
+	events := kube.NewEventWriter(c.config.Client, component, "", c.config.Log)
+	out := newOutbox(c.config.Client.Services, events, c.metrics, c.config.Log)
+	events.Gate = out.giveWay
+	report := newReporter(patchers(c.config.Client), c.metrics, c.config.Log)
+	decide := newDecider(c.watched, c.owns, out, report, c.config.Log)
+	keeper := secretKeeper{c.config.Client.Secrets, c.config.Namespace, c.config.Secret, c.config.Log}
+
+	c.metrics.beginTerm(out, events.Dropped)
+	defer c.metrics.endTerm()
+	c.watched.follow(decide.queue.Add)
+	defer c.watched.follow(nil)
+
+	group, ctx := errgroup.WithContext(ctx)
+	for _, run := range []func(context.Context) error{
+		decide.run, decide.sweep, out.run, report.run, events.Run, keeper.run,
+	} {
+		group.Go(func() error { return run(ctx) })
+	}
+	return group.Wait()
+}
+
+// owns reports whether a Service of type LoadBalancer is ours by its class.
+func (c *Controller) owns(s *corev1.Service) bool {
+	if s.Spec.LoadBalancerClass == nil {
+		return c.config.Class == ""
+	}
+	return *s.Spec.LoadBalancerClass == c.config.Class
+}
+
+func patchers(c *kube.Client) map[string]statusPatcher {
+	return map[string]statusPatcher{
+		kindPool:             c.IPAddressPools,
+		kindL2Advertisement:  c.L2Advertisements,
+		kindBGPAdvertisement: c.BGPAdvertisements,
+		kindBGPPeer:          c.BGPPeers,
+		kindBFDProfile:       c.BFDProfiles,
+		kindCommunity:        c.Communities,
+	}
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package assign
+
+import (
+	"context"
+	"maps"
+	"sync/atomic"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/herald-lb/herald/api/v1beta1"
+	"github.com/herald-lb/herald/api/v1beta2"
+	"github.com/herald-lb/herald/internal/kube"
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+// indexNamespace finds Services by their namespace.
+const indexNamespace = "namespace"
+
+// watched are the informers of everything that the controller looks at.
+type watched struct {
+	servicesOf  *kube.Informer[*corev1.Service]
+	namespaces  *kube.Informer[*corev1.Namespace]
+	pools       *kube.Informer[*v1beta1.IPAddressPool]
+	l2          *kube.Informer[*v1beta1.L2Advertisement]
+	bgp         *kube.Informer[*v1beta1.BGPAdvertisement]
+	peers       *kube.Informer[*v1beta2.BGPPeer]
+	bfd         *kube.Informer[*v1beta1.BFDProfile]
+	communities *kube.Informer[*v1beta1.Community]
+
+	// reader is told what has changed. Nil: nobody wants to know.
+	reader atomic.Pointer[func(key)]
+	all    []informer
+}
+
+type informer interface {
+	kube.Syncer
+	Run(context.Context) error
+}
+
+// watch prepares the informers. Configuration is read from namespace only.
+func watch(c *kube.Client, namespace string) (*watched, error) {
+	w := &watched{}
+	var failed error
+	w.servicesOf = informerOf(w, &failed, c.Services, kube.Watched[*corev1.Service]{
+		FieldSelector: "spec.type=LoadBalancer",
+		Trim:          kube.TrimService,
+		Indexes: map[string]func(*corev1.Service) []string{
+			indexNamespace: func(s *corev1.Service) []string { return []string{s.Namespace} },
+		},
+	}, func(_, s *corev1.Service) key { return key{s.Namespace, s.Name} })
+	w.namespaces = informerOf(w, &failed, c.Namespaces, kube.Watched[*corev1.Namespace]{Trim: kube.TrimNamespace},
+		func(_, n *corev1.Namespace) key { return key{Namespace: n.Name} })
+	w.pools = configInformer(w, &failed, c.IPAddressPools, namespace)
+	w.l2 = configInformer(w, &failed, c.L2Advertisements, namespace)
+	w.bgp = configInformer(w, &failed, c.BGPAdvertisements, namespace)
+	w.peers = configInformer(w, &failed, c.BGPPeers, namespace)
+	w.bfd = configInformer(w, &failed, c.BFDProfiles, namespace)
+	w.communities = configInformer(w, &failed, c.Communities, namespace)
+	return w, failed
+}
+
+// object is what all API types are.
+type object interface {
+	comparable
+	runtime.Object
+	metav1.Object
+}
+
+// informerOf prepares one informer whose changes are told by their key.
+func informerOf[T object](w *watched, failed *error, r kube.Resource[T], which kube.Watched[T], keyOf func(old, now T) key) *kube.Informer[T] {
+	if *failed != nil {
+		return nil
+	}
+	i, err := r.Informer(which)
+	if err == nil {
+		var none T
+		err = i.OnChange(func(old, now T) {
+			switch {
+			case now == none:
+				w.tell(keyOf(none, old))
+			case old == none || relevant(old, now):
+				w.tell(keyOf(old, now))
+			}
+		})
+	}
+	*failed = err
+	w.all = append(w.all, i)
+	return i
+}
+
+// configInformer prepares the informer of one kind of configuration object.
+func configInformer[T object](w *watched, failed *error, r kube.Resource[T], namespace string) *kube.Informer[T] {
+	return informerOf(w, failed, r, kube.Watched[T]{Namespace: namespace}, func(_, _ T) key { return key{} })
+}
+
+// relevant reports whether a change may matter. The status of a configuration object
+// is our own writing; of a Namespace only the labels count.
+func relevant[T object](old, now T) bool {
+	if _, ok := any(now).(*corev1.Service); ok {
+		return true
+	}
+	return old.GetUID() != now.GetUID() || old.GetGeneration() != now.GetGeneration() ||
+		!maps.Equal(old.GetLabels(), now.GetLabels())
+}
+
+// run follows the API server until ctx ends.
+func (w *watched) tasks() []func(context.Context) error {
+	var runs []func(context.Context) error
+	for _, i := range w.all {
+		runs = append(runs, i.Run)
+	}
+	return runs
+}
+
+// synced reports whether the first complete lists have arrived.
+func (w *watched) synced() bool {
+	for _, i := range w.all {
+		if !i.Synced() {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *watched) wait(ctx context.Context) error {
+	syncers := make([]kube.Syncer, len(w.all))
+	for n, i := range w.all {
+		syncers[n] = i
+	}
+	return kube.WaitForSync(ctx, syncers...)
+}
+
+// follow has f told of every change from now on, until it is nil.
+func (w *watched) follow(f func(key)) {
+	if f == nil {
+		w.reader.Store(nil)
+		return
+	}
+	w.reader.Store(&f)
+}
+
+func (w *watched) tell(k key) {
+	if f := w.reader.Load(); f != nil {
+		(*f)(k)
+	}
+}
+
+func (w *watched) service(name lb.ServiceName) (*corev1.Service, bool) {
+	return w.servicesOf.Get(name.Namespace, name.Name)
+}
+
+func (w *watched) services() []*corev1.Service { return w.servicesOf.List() }
+
+func (w *watched) servicesIn(namespace string) []*corev1.Service {
+	return w.servicesOf.ByIndex(indexNamespace, namespace)
+}
+
+func (w *watched) namespaceLabels(name string) labels.Set {
+	if n, ok := w.namespaces.Get("", name); ok {
+		return n.Labels
+	}
+	return nil
+}
+
+func (w *watched) config() lb.Objects {
+	return lb.Objects{
+		Pools:             w.pools.List(),
+		L2Advertisements:  w.l2.List(),
+		BGPAdvertisements: w.bgp.List(),
+		BGPPeers:          w.peers.List(),
+		BFDProfiles:       w.bfd.List(),
+		Communities:       w.communities.List(),
+	}
+}
