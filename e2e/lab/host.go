@@ -85,6 +85,10 @@ func (h *Host) Command(ctx context.Context, program string, args ...string) *exe
 	return h.fabric.Netns.Command(ctx, program, args...)
 }
 
+// Mounts returns the path of the host's own mount namespace; empty for a host
+// that shares the machine's, as all but routers do.
+func (h *Host) Mounts() string { return "" }
+
 // Exec runs a command on the host and returns what it printed to standard
 // output. What it printed to standard error is in the error, if there is one.
 func (h *Host) Exec(ctx context.Context, program string, args ...string) (string, error) {

@@ -42,6 +42,12 @@ func (c *Container) PID() int { return c.keeper.PID() }
 // Signal sends its process a signal.
 func (c *Container) Signal(sig syscall.Signal) error { return c.keeper.Signal(sig) }
 
+// Restarts returns how often its process was started again.
+func (c *Container) Restarts() int { return c.keeper.Restarts() }
+
+// Pod returns the name of its pod.
+func (c *Container) Pod() string { return c.runner.pod.Name }
+
 // Name returns the pod's and the container's name.
 func (c *Container) Name() string {
 	return c.runner.pod.Namespace + "/" + c.runner.pod.Name + "/" + c.spec.Name

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -313,6 +315,20 @@ func (k *Kubelet) Containers(node, name string) ([]*Container, error) {
 		return nil, fmt.Errorf("find container %s/%s: none runs there", node, name)
 	}
 	return found, nil
+}
+
+// ContainersOf returns all containers of a node in order of their names.
+func (k *Kubelet) ContainersOf(node string) []*Container {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var found []*Container
+	for _, r := range k.running {
+		if r.node.Name == node {
+			found = append(found, r.containers...)
+		}
+	}
+	slices.SortFunc(found, func(a, b *Container) int { return strings.Compare(a.Name(), b.Name()) })
+	return found
 }
 
 var errAbandoned = errors.New("abandoned")
