@@ -4,8 +4,6 @@ package layer2
 
 import (
 	"container/heap"
-	"encoding/binary"
-	"hash/fnv"
 	"net/netip"
 	"time"
 )
@@ -40,6 +38,7 @@ const (
 // use.
 type schedule struct {
 	refresh time.Duration
+	epoch   time.Time // what phases are counted from
 	items   map[netip.Addr]*item
 	first   queue // waiting for their first round, oldest first
 	later   queue // the others, by time
@@ -56,11 +55,12 @@ type item struct {
 	index   int // in its queue
 }
 
-// newSchedule returns an empty schedule for a protocol that needs the given
-// number of packets to announce an address.
-func newSchedule(refresh time.Duration, packets int) *schedule {
+// newSchedule returns a schedule, empty at the time now, for a protocol that
+// needs the given number of packets to announce an address.
+func newSchedule(refresh time.Duration, packets int, now time.Time) *schedule {
 	return &schedule{
 		refresh:     refresh,
+		epoch:       now,
 		items:       make(map[netip.Addr]*item),
 		firstBudget: budget{cost: time.Duration(packets) * time.Second / firstRate},
 		laterBudget: budget{cost: time.Duration(packets) * time.Second / repeatRate},
@@ -100,7 +100,7 @@ func (s *schedule) next(now time.Time) (netip.Addr, bool) {
 	default:
 		return netip.Addr{}, false
 	}
-	it.due = now.Add(s.pause(it))
+	it.due = s.following(it, now)
 	it.round = min(it.round+1, rounds)
 	heap.Push(&s.later, it)
 	return it.address, true
@@ -118,17 +118,19 @@ func (s *schedule) wait(now time.Time) (time.Duration, bool) {
 	return 0, false
 }
 
-// pause is the time from the next announcement of it to the one after. When the
-// burst ends, each address waits for its own part of the refresh interval, so
-// that addresses which were announced together are refreshed one by one.
-func (s *schedule) pause(it *item) time.Duration {
-	switch it.round {
-	case rounds:
-		return s.refresh
-	case rounds - 1:
-		return time.Duration(fraction(it.address) * float64(s.refresh))
+// following is when an address is due again that is announced now.
+func (s *schedule) following(it *item, now time.Time) time.Time {
+	if it.round < rounds-1 {
+		return now.Add(roundInterval)
 	}
-	return roundInterval
+	// Each address has a phase of its own in the refresh interval. Addresses that
+	// were announced together, or delayed together, are refreshed one by one.
+	phase := time.Duration(fraction(it.address) * float64(s.refresh))
+	elapsed := (now.Sub(s.epoch) - phase) % s.refresh
+	if elapsed < 0 {
+		elapsed += s.refresh
+	}
+	return now.Add(s.refresh - elapsed)
 }
 
 func (s *schedule) queueOf(it *item) *queue {
@@ -140,11 +142,7 @@ func (s *schedule) queueOf(it *item) *queue {
 
 // fraction maps an address to a number in (0, 1], the same one each time.
 func fraction(a netip.Addr) float64 {
-	h := fnv.New64a()
-	b := a.As16()
-	_, _ = h.Write(b[:])
-	sum := h.Sum(nil)
-	return (float64(binary.LittleEndian.Uint32(sum)) + 1) / (1 << 32)
+	return (float64(hash(a)>>11) + 1) / (1 << 53)
 }
 
 // budget spaces announcements evenly: it is a token bucket kept as the time at

@@ -24,7 +24,7 @@ type sender struct {
 
 // announce keeps announcing until ctx ends or the socket fails.
 func (a *attachment) announce(ctx context.Context, socket Socket) (err error) {
-	s := &sender{attachment: a, socket: socket, codec: a.codec(), schedule: newSchedule(a.refresh, a.packets())}
+	s := &sender{attachment: a, socket: socket, codec: a.codec()}
 	if a.protocol == NDP {
 		members := a.network.Memberships(a.iface)
 		defer func() { err = errors.Join(err, members.Close()) }()
@@ -46,7 +46,9 @@ func (a *attachment) packets() int {
 func (s *sender) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	s.seed(<-timer.C)
+	now := <-timer.C
+	s.schedule = newSchedule(s.refresh, s.packets(), now)
+	s.seed(now)
 	timer.Reset(0)
 	for {
 		select {

@@ -152,5 +152,7 @@ func hash(a netip.Addr) uint64 {
 	h := binary.LittleEndian.Uint64(b[:8])*0x9e3779b97f4a7c15 ^ binary.LittleEndian.Uint64(b[8:])
 	h ^= h >> 32
 	h *= 0xd6e8feb86659fd93
+	h ^= h >> 32
+	h *= 0xd6e8feb86659fd93
 	return h ^ h>>32
 }
