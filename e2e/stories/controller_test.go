@@ -88,7 +88,7 @@ func (s *story) watchAddresses(want map[string][]netip.Addr) (changes func() []s
 	})
 	var once sync.Once
 	changes = func() []string {
-		once.Do(func() { cancel(); w.Stop(); done.Wait() })
+		once.Do(func() { w.Stop(); done.Wait(); cancel() })
 		return seen
 	}
 	s.Cleanup(func() { changes() })
