@@ -50,10 +50,12 @@ func solicitation(t testing.TB, sender [6]byte, source string, target netip.Addr
 	return slices.Concat(append(header, 58, 255), src.AsSlice(), group.AsSlice(), payload)
 }
 
-// claim is what a frame says: this address is at that hardware address.
+// claim is what a frame says: this address is at that hardware address. It is an
+// answer if it was sent to one station, an announcement if it was sent to all.
 type claim struct {
 	address netip.Addr
 	mac     [6]byte
+	answer  bool
 }
 
 // readClaim reads an ARP packet or a neighbor advertisement by the other
@@ -68,7 +70,7 @@ func readClaim(frame []byte) (claim, bool) {
 		if p.UnmarshalBinary(slices.Clone(frame[14:])) != nil {
 			return claim{}, false
 		}
-		return claim{address: p.SenderIP, mac: [6]byte(p.SenderHardwareAddr)}, true
+		return claim{address: p.SenderIP, mac: [6]byte(p.SenderHardwareAddr), answer: frame[0]&1 == 0}, true
 	case [2]byte{0x86, 0xdd}:
 		if len(frame) < 54 || frame[20] != 58 {
 			return claim{}, false
@@ -79,7 +81,7 @@ func readClaim(frame []byte) (claim, bool) {
 			return claim{}, false
 		}
 		if lla, ok := na.Options[0].(*ndp.LinkLayerAddress); ok {
-			return claim{address: na.TargetAddress, mac: [6]byte(lla.Addr)}, true
+			return claim{address: na.TargetAddress, mac: [6]byte(lla.Addr), answer: frame[0]&1 == 0}, true
 		}
 	}
 	return claim{}, false

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // States of a neighbor entry (RFC 4861, section 7.3.2).
@@ -110,4 +111,18 @@ func family(a netip.Addr) int {
 		return netlink.FAMILY_V4
 	}
 	return netlink.FAMILY_V6
+}
+
+// DuplicateFound says whether duplicate address detection has failed for an
+// address of a link.
+func (n *Namespace) DuplicateFound(t testing.TB, name string, a netip.Addr) bool {
+	t.Helper()
+	all, err := n.handle.AddrList(n.link(t, name), family(a))
+	must(t, "list addresses of "+name, err)
+	for _, entry := range all {
+		if got, _ := netip.AddrFromSlice(entry.IP); got == a {
+			return entry.Flags&unix.IFA_F_DADFAILED != 0
+		}
+	}
+	return false
 }

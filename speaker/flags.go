@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/internal/run"
+	"github.com/herald-lb/herald/speaker/internal/announce"
+	"github.com/herald-lb/herald/speaker/internal/gossip"
+)
+
+const (
+	gossipPort = 7946
+	// exclusionsFile is where MetalLB's manifests mount the ConfigMap metallb-excludel2.
+	exclusionsFile = "/etc/metallb/excludel2.yaml"
+)
+
+// flags are the command line, with MetalLB's names and environment variables.
+type flags struct {
+	*run.FlagSet
+	options *run.Options
+
+	node, podName, podUID string
+	class                 string
+	ignoreExclude         bool
+	exclusions            string
+	gossip                gossip.Config
+}
+
+func newFlags(lookupEnv func(string) (string, bool)) *flags {
+	f := &flags{FlagSet: run.NewFlagSet("speaker", "announces the addresses of LoadBalancer Services", lookupEnv)}
+	f.options = run.RegisterOptions(f.FlagSet, run.Defaults{HealthHost: "127.0.0.1"})
+	f.text(&f.node, "node-name", "METALLB_NODE_NAME", "`name` of the node that the speaker runs on")
+	f.text(&f.podName, "pod-name", "METALLB_POD_NAME", "`name` of the speaker's pod, which owns its status objects")
+	f.text(&f.podUID, "pod-uid", "METALLB_POD_UID", "`UID` of the speaker's pod")
+	f.StringVar(&f.class, "lb-class", "", "announce Services with this loadBalancer`Class`; default those without one")
+	f.BoolVar(&f.ignoreExclude, "ignore-exclude-lb", false,
+		"let nodes announce that have the label node.kubernetes.io/exclude-from-external-load-balancers")
+	f.StringVar(&f.exclusions, "exclude-interfaces-file", exclusionsFile,
+		"`path` of a file with patterns of interface names not to announce on; read again when it changes")
+	gossipFlags(f)
+	f.ignoredFlags()
+	f.Check(func() error {
+		if f.node == "" {
+			return errors.New("the node is not known: give --node-name or METALLB_NODE_NAME")
+		}
+		f.gossip.Node = lb.NodeName(f.node)
+		return nil
+	})
+	return f
+}
+
+func (f *flags) text(value *string, name, variable, usage string) {
+	f.StringVar(value, name, "", usage)
+	f.Env(name, variable)
+}
+
+// gossipFlags defines the flags about members.
+func gossipFlags(f *flags) {
+	var bind string
+	var wan bool
+	f.text(&bind, "ml-bindaddr", "METALLB_ML_BIND_ADDR", "`address` to gossip on; without one gossip is off and every node counts as alive")
+	port := f.Port("ml-bindport", gossipPort, "`port` of gossip, the same on all nodes")
+	f.Env("ml-bindport", "METALLB_ML_BIND_PORT")
+	f.text(&f.gossip.SecretDir, "ml-secret-key-path", "METALLB_ML_SECRET_KEY_PATH",
+		"`directory` with the file secretkey that encrypts gossip; default no encryption")
+	f.Var(&f.gossip.Profile, "ml-profile", "how fast a dead node is noticed: `fast`, safe on machines starved of CPU, or wan")
+	f.BoolVar(&wan, "ml-wan-config", false, "the same as --ml-profile=wan")
+	f.Check(func() (err error) {
+		f.gossip.Port = *port
+		if wan {
+			f.gossip.Profile = gossip.WAN
+		}
+		if bind == "" {
+			return nil
+		}
+		if f.gossip.Bind, err = netip.ParseAddr(bind); err != nil {
+			return fmt.Errorf("invalid value %q for flag --ml-bindaddr: want an IP address", bind)
+		}
+		if *port == 0 {
+			return errors.New("invalid value 0 for flag --ml-bindport: all nodes need the same port")
+		}
+		return nil
+	})
+}
+
+// ignoredFlags accepts what only matters to MetalLB.
+func (f *flags) ignoredFlags() {
+	f.Ignored("host", true, "addresses come from the Node objects")
+	f.Ignored("ml-labels", true, "members are found through the Node objects, not by labels of pods")
+	const noBGP = "BGP is not there yet"
+	f.Ignored("frrk8s-namespace", true, noBGP)
+	f.Ignored("frrk8s-secret-passthrough", false, noBGP)
+	f.Ignored("bgp-debounce-timeout", true, noBGP)
+}
+
+func (f *flags) statusOwner() announce.StatusOwner {
+	return announce.StatusOwner{
+		Node: lb.NodeName(f.node), Namespace: f.options.Namespace,
+		PodName: f.podName, PodUID: types.UID(f.podUID),
+	}
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package announce is the speaker's shell: it brings objects, members and interfaces
+// together, has package plan decide, makes layer2 agree, and tells the world.
+//
+//	informers ──> Inventory ─┐ bell
+//	gossip ──> Members ──────┤                        ┌──> layer2: Announce, Withdraw
+//	rtnetlink ──> Links ─────┼──> Loop ── plan ──┬────┴──> layer2: Follow
+//	file ──> Exclusions ─────┘                   └──> reporter: log, Events, metrics
+//	                                                      └──> Statuses ──> API server
+//
+// A changed Service or EndpointSlice makes the addresses of that Service dirty, and
+// they alone are decided again. A change of configuration, nodes, members or
+// interface names makes a new plan.View, and then every address is.
+//
+// Invariants:
+//
+//   - Nothing is announced or withdrawn before the informers have synced, the
+//     interfaces are known and membership has settled.
+//   - What has not changed is not told again: no Event, no log record, no write.
+//   - The loop never waits for the API server. Events and statuses are written in the
+//     background, bounded, and retried there.
+//   - Services of another loadBalancerClass do not exist here.
+//
+// # Leaving
+//
+// On SIGTERM the process stops its tasks in the reverse order of their start, each
+// after the one before it has ended: first gossip, whose farewell makes others take
+// over; the loop goes on answering meanwhile, one second at most, because a speaker
+// never counts itself as gone; then the loop ends, then layer2 closes its sockets, and
+// nobody answers here any more. Status objects are left to their owner reference, to
+// the next owner and to the sweep: deleting thousands of them is no way to leave.
+//
+// # Goroutines
+//
+// [Loop.Run] is the only goroutine that decides. [Statuses.Run] owns its writers and
+// the sweeper; [Exclusions.Run] is one that looks at a file. Callbacks of the
+// Inventory run on the informers' goroutines and do nothing but take note.
+package announce

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/herald-lb/herald/api/v1beta1"
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/speaker/internal/plan"
+)
+
+// Inventory is what the API server has told, indexed for the loop, and a list of what
+// has changed since the loop last asked. It shares the objects with the informers and
+// parses them when they are needed: with tens of thousands of Services, keeping the
+// parsed values as well would cost more than parsing them again.
+//
+// Its On methods are callbacks for informers. All methods are safe for concurrent use.
+type Inventory struct {
+	class   string
+	changed chan struct{}
+
+	mu             sync.Mutex // guards what follows
+	services       map[lb.ServiceName]*corev1.Service
+	endpointSlices map[lb.ServiceName][]*discoveryv1.EndpointSlice // replaced, never modified
+	holders        map[netip.Addr][]lb.ServiceName
+	nodes          map[string]*corev1.Node
+	pools          map[string]*v1beta1.IPAddressPool
+	advertisements map[string]*v1beta1.L2Advertisement
+
+	dirty        map[netip.Addr]struct{}
+	configDirty  bool
+	nodesDirty   bool
+	updates      uint64 // objects that came, changed or went
+	dirtyService map[lb.ServiceName]struct{}
+}
+
+// NewInventory returns an empty inventory of the Services with that
+// loadBalancerClass; the empty one is that of Services without a class.
+func NewInventory(class string) *Inventory {
+	return &Inventory{
+		class:          class,
+		changed:        make(chan struct{}, 1),
+		services:       make(map[lb.ServiceName]*corev1.Service),
+		endpointSlices: make(map[lb.ServiceName][]*discoveryv1.EndpointSlice),
+		holders:        make(map[netip.Addr][]lb.ServiceName),
+		nodes:          make(map[string]*corev1.Node),
+		pools:          make(map[string]*v1beta1.IPAddressPool),
+		advertisements: make(map[string]*v1beta1.L2Advertisement),
+		dirty:          make(map[netip.Addr]struct{}),
+		dirtyService:   make(map[lb.ServiceName]struct{}),
+		configDirty:    true, // no configuration is one, too
+		nodesDirty:     true,
+	}
+}
+
+// OnService takes note of a Service of type LoadBalancer. Old is nil when it is new,
+// now is nil when it is gone.
+func (v *Inventory) OnService(old, now *corev1.Service) {
+	if old == nil {
+		old = now
+	}
+	name := lb.ServiceName{Namespace: old.Namespace, Name: old.Name}
+	if now != nil && !v.isOurs(now) {
+		now = nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	// What we have counts as old, not what the informer says: the class may differ.
+	before := v.services[name]
+	if before == nil && now == nil {
+		return
+	}
+	for _, a := range addressesOf(before) {
+		v.release(a, name)
+	}
+	delete(v.services, name)
+	if now != nil {
+		v.services[name] = now
+		for _, a := range addressesOf(now) {
+			v.hold(a, name)
+		}
+	}
+	v.note()
+}
+
+func (v *Inventory) isOurs(s *corev1.Service) bool {
+	class := ""
+	if s.Spec.LoadBalancerClass != nil {
+		class = *s.Spec.LoadBalancerClass
+	}
+	return s.Spec.Type == corev1.ServiceTypeLoadBalancer && class == v.class
+}
+
+func addressesOf(s *corev1.Service) []netip.Addr {
+	if s == nil || len(s.Status.LoadBalancer.Ingress) == 0 {
+		return nil
+	}
+	parsed, _ := lb.ParseService(s) // its problems are for the controller to report
+	return parsed.Addresses
+}
+
+func (v *Inventory) hold(a netip.Addr, name lb.ServiceName) {
+	if !slices.Contains(v.holders[a], name) {
+		v.holders[a] = append(v.holders[a], name)
+	}
+	v.dirty[a] = struct{}{}
+}
+
+func (v *Inventory) release(a netip.Addr, name lb.ServiceName) {
+	rest := slices.DeleteFunc(v.holders[a], func(n lb.ServiceName) bool { return n == name })
+	if len(rest) == 0 {
+		delete(v.holders, a)
+	} else {
+		v.holders[a] = rest
+	}
+	v.dirty[a] = struct{}{}
+}
+
+// OnEndpointSlice takes note of an EndpointSlice of any Service.
+func (v *Inventory) OnEndpointSlice(old, now *discoveryv1.EndpointSlice) {
+	if old == nil && now.Labels[discoveryv1.LabelServiceName] == "" {
+		return // somebody's own, for no Service
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if old != nil {
+		name := serviceOf(old)
+		rest := without(v.endpointSlices[name], old.Name)
+		if len(rest) == 0 {
+			delete(v.endpointSlices, name)
+		} else {
+			v.endpointSlices[name] = rest
+		}
+		v.dirtyService[name] = struct{}{}
+	}
+	if now != nil {
+		name := serviceOf(now)
+		v.endpointSlices[name] = append(without(v.endpointSlices[name], now.Name), now)
+		v.dirtyService[name] = struct{}{}
+	}
+	v.note()
+}
+
+func serviceOf(s *discoveryv1.EndpointSlice) lb.ServiceName {
+	return lb.ServiceName{Namespace: s.Namespace, Name: s.Labels[discoveryv1.LabelServiceName]}
+}
+
+// without returns a copy, so that those who have the old one may go on reading it.
+func without(all []*discoveryv1.EndpointSlice, name string) []*discoveryv1.EndpointSlice {
+	rest := make([]*discoveryv1.EndpointSlice, 0, len(all)+1)
+	for _, s := range all {
+		if s.Name != name {
+			rest = append(rest, s)
+		}
+	}
+	return rest
+}
+
+// OnNode takes note of a Node. Heartbeats and other changes that do not concern us are
+// left out, for each costs a decision on every address.
+func (v *Inventory) OnNode(old, now *corev1.Node) {
+	if old != nil && now != nil && sameNode(old, now) {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	replace(v.nodes, old, now)
+	v.nodesDirty = true
+	v.note()
+}
+
+func sameNode(old, now *corev1.Node) bool {
+	a, b := lb.ParseNode(old), lb.ParseNode(now)
+	return a.Name == b.Name && a.NetworkUnavailable == b.NetworkUnavailable && a.Excluded == b.Excluded &&
+		maps.Equal(a.Labels, b.Labels) && slices.Equal(a.Addresses, b.Addresses)
+}
+
+// OnPool takes note of an IPAddressPool. Changes of its status are left out.
+func (v *Inventory) OnPool(old, now *v1beta1.IPAddressPool) {
+	if old != nil && now != nil && sameDefinition(old, now) {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	replace(v.pools, old, now)
+	v.configDirty = true
+	v.note()
+}
+
+// OnL2Advertisement takes note of an L2Advertisement. Changes of its status are left
+// out.
+func (v *Inventory) OnL2Advertisement(old, now *v1beta1.L2Advertisement) {
+	if old != nil && now != nil && sameDefinition(old, now) {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	replace(v.advertisements, old, now)
+	v.configDirty = true
+	v.note()
+}
+
+// definition is what an administrator can change of an object: its spec, of which the
+// API server counts the generations, and its labels.
+type definition interface {
+	GetUID() types.UID
+	GetGeneration() int64
+	GetLabels() map[string]string
+}
+
+func sameDefinition(old, now definition) bool {
+	return old.GetUID() == now.GetUID() && old.GetGeneration() == now.GetGeneration() &&
+		maps.Equal(old.GetLabels(), now.GetLabels())
+}
+
+// replace puts now in the place of old, by name. Either may be nil.
+func replace[T any, P interface {
+	*T
+	GetName() string
+}](m map[string]P, old, now P) {
+	if old != nil {
+		delete(m, old.GetName())
+	}
+	if now != nil {
+		m[now.GetName()] = now
+	}
+}
+
+// note counts a change and rings. The caller holds the lock.
+func (v *Inventory) note() {
+	v.updates++
+	ring(v.changed)
+}
+
+// changes is what the loop has to look at again.
+type changes struct {
+	config    bool
+	addresses map[netip.Addr]struct{}
+}
+
+// take returns what has changed since the last call, nodes apart.
+func (v *Inventory) take() changes {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for name := range v.dirtyService {
+		for _, a := range addressesOf(v.services[name]) {
+			v.dirty[a] = struct{}{}
+		}
+	}
+	c := changes{config: v.configDirty, addresses: v.dirty}
+	v.configDirty = false
+	v.dirty, v.dirtyService = make(map[netip.Addr]struct{}), make(map[lb.ServiceName]struct{})
+	return c
+}
+
+// addAddresses adds all addresses that a Service holds to set.
+func (v *Inventory) addAddresses(set map[netip.Addr]struct{}) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for a := range v.holders {
+		set[a] = struct{}{}
+	}
+}
+
+// sharers returns the Services that hold the address, with their endpoints.
+func (v *Inventory) sharers(a netip.Addr) []plan.Sharer {
+	type holder struct {
+		service *corev1.Service
+		slices  []*discoveryv1.EndpointSlice
+	}
+	v.mu.Lock()
+	holders := make([]holder, 0, len(v.holders[a]))
+	for _, name := range v.holders[a] {
+		holders = append(holders, holder{v.services[name], v.endpointSlices[name]})
+	}
+	v.mu.Unlock()
+
+	sharers := make([]plan.Sharer, len(holders))
+	for i, h := range holders {
+		service, _ := lb.ParseService(h.service)
+		sharers[i] = plan.Sharer{Service: &service, Endpoints: lb.ParseEndpoints(h.slices)}
+	}
+	return sharers
+}
+
+// uid returns the UID of a Service, for Events about it.
+func (v *Inventory) uid(name lb.ServiceName) types.UID {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s := v.services[name]; s != nil {
+		return s.UID
+	}
+	return ""
+}
+
+// takeNodes returns all nodes if one has changed since the last call.
+func (v *Inventory) takeNodes() ([]lb.Node, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.nodesDirty {
+		return nil, false
+	}
+	v.nodesDirty = false
+	nodes := make([]lb.Node, 0, len(v.nodes))
+	for _, n := range v.nodes {
+		nodes = append(nodes, lb.ParseNode(n))
+	}
+	return nodes, true
+}
+
+// config returns the configuration, and how many objects cannot be used.
+func (v *Inventory) config() (c lb.Config, rejected int) {
+	v.mu.Lock()
+	objects := lb.Objects{
+		Pools:            slices.Collect(maps.Values(v.pools)),
+		L2Advertisements: slices.Collect(maps.Values(v.advertisements)),
+	}
+	v.mu.Unlock()
+	c, problems := lb.ParseConfig(objects)
+	for _, p := range problems {
+		if p.Fatal {
+			rejected++
+		}
+	}
+	return c, rejected
+}
+
+// updateCount returns how many objects came, changed or went so far.
+func (v *Inventory) updateCount() uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.updates
+}
+
+// ring rings a bell of capacity one.
+func ring(bell chan<- struct{}) {
+	select {
+	case bell <- struct{}{}:
+	default:
+	}
+}

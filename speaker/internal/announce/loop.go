@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/herald-lb/herald/internal/kube"
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/speaker/internal/layer2"
+	"github.com/herald-lb/herald/speaker/internal/link"
+	"github.com/herald-lb/herald/speaker/internal/plan"
+)
+
+// stuckAfter is how long a round may take before the loop counts as hung. A round
+// over a hundred thousand addresses takes about a second.
+const stuckAfter = 30 * time.Second
+
+// Members are the speakers that are alive. gossip.Members are some.
+type Members interface {
+	// SetPeers says which nodes there are and at which addresses.
+	SetPeers(nodes map[lb.NodeName][]netip.Addr)
+	// Alive returns the members, this one included, in a map of the caller's own.
+	Alive() map[lb.NodeName]struct{}
+	// Changed rings when Alive has changed.
+	Changed() <-chan struct{}
+	// Settled is closed when Alive can be believed.
+	Settled() <-chan struct{}
+}
+
+// Links are the interfaces of this node. link.Watcher has them.
+type Links interface {
+	// Snapshot returns the interfaces, which must not be modified.
+	Snapshot() []link.Interface
+	// Changed rings when Snapshot has changed.
+	Changed() <-chan struct{}
+	// Ready is closed when Snapshot can be believed.
+	Ready() <-chan struct{}
+}
+
+// Layer2 announces addresses on this node. layer2.Announcer does. Its methods do not
+// block, and saying the same twice has no effect.
+type Layer2 interface {
+	Announce(layer2.Announcement) error
+	Withdraw(netip.Addr)
+	Follow([]layer2.Interface)
+}
+
+// Config says what a Loop works with. All fields but Members and Sources are needed.
+type Config struct {
+	// Node is the node that this speaker runs on.
+	Node lb.NodeName
+	// IgnoreExcludeLabel is passed to the plan.
+	IgnoreExcludeLabel bool
+
+	Inventory *Inventory
+	// Sources fill the inventory, and are waited for.
+	Sources []kube.Syncer
+	// Members is nil without gossip: then every node counts as alive.
+	Members    Members
+	Links      Links
+	Exclusions *Exclusions
+	Layer2     Layer2
+	Events     Events
+	Statuses   *Statuses
+
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Loop makes this node announce what the plan wants it to. Run it once.
+type Loop struct {
+	Config
+	reporter *reporter
+	metrics  *metrics
+
+	// What follows belongs to the goroutine of Run.
+	view       *plan.View
+	stale      bool // the view has to be made anew
+	config     lb.Config
+	nodes      []lb.Node
+	interfaces map[string]struct{}
+
+	ready atomic.Bool  // the first round is over
+	busy  atomic.Int64 // when the current round began, in Unix nanoseconds; 0: none
+}
+
+// New returns a loop that has not started.
+func New(c Config) *Loop {
+	l := &Loop{Config: c, stale: true}
+	l.reporter = newReporter(&c)
+	l.metrics = newMetrics(c.Registerer, l)
+	return l
+}
+
+// Ready returns nil once this node announces all that it should.
+func (l *Loop) Ready() error {
+	if !l.ready.Load() {
+		return fmt.Errorf("waiting for objects, interfaces and members")
+	}
+	return nil
+}
+
+// Live returns nil as long as the loop makes progress.
+func (l *Loop) Live() error {
+	if began := l.busy.Load(); began != 0 {
+		if d := time.Since(time.Unix(0, began)); d > stuckAfter {
+			return fmt.Errorf("a round has been going on for %s", d.Round(time.Second))
+		}
+	}
+	return nil
+}
+
+// Run announces until ctx ends, and then returns nil without withdrawing anything:
+// see Leaving in the package's documentation.
+func (l *Loop) Run(ctx context.Context) error {
+	if err := kube.WaitForSync(ctx, l.Sources...); err != nil {
+		return ctx.Err() //nolint:nilerr // it only ever fails because ctx has ended
+	}
+	l.Log.Info("objects are known")
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-l.Links.Ready():
+	}
+	l.follow()
+
+	settled, membersChanged := l.awaited()
+	for {
+		l.takeNodes()
+		if settled == nil {
+			l.round()
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.Inventory.changed:
+		case <-settled:
+			settled = nil
+		case <-membersChanged:
+			l.stale = true
+		case <-l.Links.Changed():
+			l.follow()
+		case <-l.Exclusions.Changed():
+			l.follow()
+		}
+	}
+}
+
+// awaited returns what to wait for before the first round, nil for nothing, and what
+// rings when members change.
+func (l *Loop) awaited() (settled, changed <-chan struct{}) {
+	if l.Members == nil {
+		l.Log.Warn("gossip is off: every node counts as alive, and dead nodes keep their addresses")
+		return nil, nil
+	}
+	return l.Members.Settled(), l.Members.Changed()
+}
+
+// takeNodes passes the addresses of nodes on to the members, who find each other
+// through them, and must, before they can settle.
+func (l *Loop) takeNodes() {
+	nodes, changed := l.Inventory.takeNodes()
+	if !changed {
+		return
+	}
+	l.nodes, l.stale = nodes, true
+	if l.Members == nil {
+		return
+	}
+	peers := make(map[lb.NodeName][]netip.Addr, len(nodes))
+	for i := range nodes {
+		peers[nodes[i].Name] = nodes[i].Addresses
+	}
+	l.Members.SetPeers(peers)
+}
+
+// follow passes the interfaces on to layer 2, and to the view if their names differ.
+func (l *Loop) follow() {
+	interfaces := l.Exclusions.apply(l.Links.Snapshot())
+	l.Layer2.Follow(interfaces)
+	names := make(map[string]struct{})
+	for _, i := range interfaces {
+		if announcesWhenUp(i) {
+			names[i.Name] = struct{}{}
+		}
+	}
+	if !sameKeys(names, l.interfaces) {
+		l.interfaces, l.stale = names, true
+	}
+}
+
+// round decides what has changed, applies it, and reports.
+func (l *Loop) round() {
+	began := time.Now()
+	l.busy.Store(began.UnixNano())
+	defer l.busy.Store(0)
+
+	c := l.Inventory.take()
+	if c.config {
+		l.config, l.stale = l.takeConfig(), true
+	}
+	if l.stale {
+		l.stale = false
+		l.renewView()
+		l.Inventory.addAddresses(c.addresses)
+	}
+	for a := range c.addresses {
+		l.decide(a)
+	}
+	l.reporter.flush()
+	l.ready.Store(true)
+	if len(c.addresses) > 0 {
+		l.metrics.round.Observe(time.Since(began).Seconds())
+	}
+}
+
+func (l *Loop) takeConfig() lb.Config {
+	config, rejected := l.Inventory.config()
+	l.metrics.loaded.Set(1)
+	l.metrics.stale.Set(0)
+	if rejected > 0 {
+		l.metrics.stale.Set(1)
+	}
+	l.Log.Info("configuration taken over", "pools", len(config.Pools),
+		"l2_advertisements", len(config.L2Advertisements), "rejected", rejected)
+	return config
+}
+
+func (l *Loop) renewView() {
+	in := plan.Input{
+		Self: l.Node, Config: &l.config, Nodes: l.nodes,
+		IgnoreExcludeLabel: l.IgnoreExcludeLabel, Interfaces: l.interfaces,
+	}
+	if l.Members != nil {
+		in.Members = l.Members.Alive()
+		l.Statuses.Sweep(leftovers(l.Node, l.nodes, in.Members))
+	}
+	l.view = plan.NewView(in)
+}
+
+// decide makes layer 2 agree with the verdict on one address. Announcing first and
+// one by one means that the first of ten thousand addresses does not wait for the last.
+func (l *Loop) decide(a netip.Addr) {
+	verdict := l.view.Decide(a, l.Inventory.sharers(a))
+	was, announcing := l.reporter.announced(a)
+	switch {
+	case verdict.Announce && (!announcing || !sameInterfaces(was, verdict.Interfaces)):
+		if err := l.Layer2.Announce(layer2.Announcement{Address: a, Interfaces: verdict.Interfaces}); err != nil {
+			l.Log.Error("address cannot be announced", lb.LogKeyIP, a, lb.LogKeyError, err)
+		}
+	case !verdict.Announce && announcing:
+		l.Layer2.Withdraw(a)
+	}
+	l.reporter.record(a, &verdict)
+}
+
+// leftovers returns the nodes whose speakers are gone and whose statuses this one is
+// to sweep: all of them on the first live member by name, none on the others.
+func leftovers(self lb.NodeName, nodes []lb.Node, alive map[lb.NodeName]struct{}) []lb.NodeName {
+	for name := range alive {
+		if name < self {
+			return nil
+		}
+	}
+	var dead []lb.NodeName
+	for i := range nodes {
+		if _, ok := alive[nodes[i].Name]; !ok {
+			dead = append(dead, nodes[i].Name)
+		}
+	}
+	slices.Sort(dead)
+	return dead
+}
+
+// sameInterfaces tells nil, which is all, from empty, which does not occur.
+func sameInterfaces(a, b []string) bool { return (a == nil) == (b == nil) && slices.Equal(a, b) }
+
+func sameKeys[K comparable](a, b map[K]struct{}) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for k := range a {
+		if _, ok := b[k]; !ok {
+			return false
+		}
+	}
+	return true
+}

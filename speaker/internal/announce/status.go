@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/herald-lb/herald/api/v1beta1"
+	"github.com/herald-lb/herald/internal/kube"
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+const (
+	// statusWriters is how many writes may be on their way at once. After the death of
+	// a node thousands of statuses are written by each of the others; clients are
+	// served meanwhile, and nobody is in a hurry.
+	statusWriters = 4
+	// statusPrefix is what names of status objects begin with.
+	statusPrefix = "l2-"
+	// driftDelay is how long what the informer shows may lag behind our own writes.
+	driftDelay = 2 * time.Second
+
+	firstStatusRetry = 100 * time.Millisecond
+	lastStatusRetry  = time.Minute
+)
+
+// StatusAPI is what Statuses need of the API server. kube.Resource is one.
+type StatusAPI interface {
+	Create(ctx context.Context, namespace string, obj *v1beta1.ServiceL2Status) (*v1beta1.ServiceL2Status, error)
+	PatchStatus(ctx context.Context, namespace, name string, kind types.PatchType, body []byte) error
+	// Delete succeeds if the object is gone, or another one has its name.
+	Delete(ctx context.Context, namespace, name string, uid types.UID) error
+	// ListMetadata returns the metadata of the objects that the selector matches.
+	ListMetadata(ctx context.Context, namespace, labelSelector string) ([]metav1.ObjectMeta, error)
+}
+
+// StatusOwner says in whose name statuses are written.
+type StatusOwner struct {
+	Node lb.NodeName
+	// Namespace is where status objects live.
+	Namespace string
+	// PodName and PodUID are those of the speaker's pod. When it goes, so do its
+	// statuses. Without them statuses have no owner.
+	PodName string
+	PodUID  types.UID
+}
+
+// Statuses keep one ServiceL2Status object for each Service that this node announces,
+// and none for others. Writes happen in the background, few at a time, on change only,
+// and are repeated until they succeed. All methods are safe for concurrent use.
+type Statuses struct {
+	owner   StatusOwner
+	api     StatusAPI
+	log     *slog.Logger
+	sweeper *sweeper
+	errors  atomic.Uint64
+
+	mu sync.Mutex // guards what follows
+	// queue has the Services to look at. It is nil while Run does not run.
+	queue workqueue.TypedRateLimitingInterface[lb.ServiceName]
+	// wanted are the interfaces under which each announced Service is to be reported.
+	wanted map[lb.ServiceName][]string
+	// there are the objects of this node, by Service and name.
+	there map[lb.ServiceName]map[string]statusObject
+	// complete means that what is not wanted may be deleted.
+	complete bool
+}
+
+// statusObject is a ServiceL2Status as far as it concerns us.
+type statusObject struct {
+	uid types.UID
+	// ours means that it belongs to this pod, not to one that ran here before and
+	// whose objects go with it.
+	ours       bool
+	filled     bool // it has a status
+	interfaces []string
+}
+
+// NewStatuses returns statuses that nobody writes yet.
+func NewStatuses(owner StatusOwner, api StatusAPI, log *slog.Logger) *Statuses {
+	s := &Statuses{
+		owner:  owner,
+		api:    api,
+		log:    log,
+		wanted: make(map[lb.ServiceName][]string),
+		there:  make(map[lb.ServiceName]map[string]statusObject),
+	}
+	s.sweeper = newSweeper(s)
+	return s
+}
+
+// Selector matches the status objects of this node, for the informer that calls
+// OnStatus.
+func (s *Statuses) Selector() string { return nodeSelector(s.owner.Node) }
+
+func nodeSelector(node lb.NodeName) string { return v1beta1.LabelNode + "=" + labelValue(string(node)) }
+
+// Announce reports that this node announces the Service on these interfaces; nil means
+// on all.
+func (s *Statuses) Announce(service lb.ServiceName, interfaces []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, ok := s.wanted[service]
+	s.wanted[service] = interfaces
+	if !ok || !sameInterfaces(old, interfaces) {
+		s.enqueue(service, 0)
+	}
+}
+
+// Withdraw reports that this node does not announce the Service any more.
+func (s *Statuses) Withdraw(service lb.ServiceName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.wanted[service]; ok {
+		delete(s.wanted, service)
+		s.enqueue(service, 0)
+	}
+}
+
+// Complete says that every Service that this node announces has been reported. Until
+// then no object is deleted: it may belong to a Service that comes later.
+func (s *Statuses) Complete() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.complete = true
+	for service := range s.there {
+		if _, ok := s.wanted[service]; !ok {
+			s.enqueue(service, 0)
+		}
+	}
+}
+
+// Present reports whether there is an object that says that this node announces the
+// Service.
+func (s *Statuses) Present(service lb.ServiceName) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range s.there[service] {
+		if o.ours && o.filled {
+			return true
+		}
+	}
+	return false
+}
+
+// Sweep says whose statuses are to be deleted because nobody is there any more to do
+// it. It replaces what was said before.
+func (s *Statuses) Sweep(nodes []lb.NodeName) { s.sweeper.set(nodes) }
+
+// OnStatus takes note of an object of this node. It is a callback for an informer.
+func (s *Statuses) OnStatus(old, now *v1beta1.ServiceL2Status) {
+	if old == nil {
+		old = now
+	}
+	service := lb.ServiceName{Namespace: old.Labels[v1beta1.LabelServiceNamespace], Name: old.Labels[v1beta1.LabelServiceName]}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now == nil {
+		s.forget(service, old.Name)
+	} else {
+		s.remember(service, now.Name, s.parse(now))
+	}
+	if _, wanted := s.wanted[service]; wanted || s.complete && now != nil {
+		// It may be the echo of a write that is not finished: look when it is.
+		s.enqueue(service, driftDelay)
+	}
+}
+
+// enqueue has the Service looked at after a while. The caller holds the lock.
+func (s *Statuses) enqueue(service lb.ServiceName, after time.Duration) {
+	if s.queue != nil { // else Run will look at everything when it starts
+		s.queue.AddAfter(service, after)
+	}
+}
+
+func (s *Statuses) parse(o *v1beta1.ServiceL2Status) statusObject {
+	parsed := statusObject{uid: o.UID, ours: s.owner.PodUID == "", filled: o.Status.Node != ""}
+	for _, ref := range o.OwnerReferences {
+		parsed.ours = parsed.ours || ref.UID == s.owner.PodUID
+	}
+	for _, i := range o.Status.Interfaces {
+		parsed.interfaces = append(parsed.interfaces, i.Name)
+	}
+	return parsed
+}
+
+func (s *Statuses) remember(service lb.ServiceName, name string, o statusObject) {
+	if s.there[service] == nil {
+		s.there[service] = make(map[string]statusObject, 1)
+	}
+	s.there[service][name] = o
+}
+
+func (s *Statuses) forget(service lb.ServiceName, name string) {
+	delete(s.there[service], name)
+	if len(s.there[service]) == 0 {
+		delete(s.there, service)
+	}
+}
+
+// Run writes until ctx ends.
+func (s *Statuses) Run(ctx context.Context) error {
+	queue := s.open()
+	stop := context.AfterFunc(ctx, queue.ShutDown)
+	defer stop()
+	var group sync.WaitGroup
+	for range statusWriters {
+		group.Go(func() {
+			for s.writeNext(ctx, queue) {
+			}
+		})
+	}
+	group.Go(func() { s.sweeper.run(ctx) })
+	group.Wait()
+	return nil
+}
+
+// open makes the queue, with everything in it that is known already.
+func (s *Statuses) open() workqueue.TypedRateLimitingInterface[lb.ServiceName] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[lb.ServiceName](firstStatusRetry, lastStatusRetry)
+	s.queue = workqueue.NewTypedRateLimitingQueue(limiter)
+	for service := range s.wanted {
+		s.queue.Add(service)
+	}
+	for service := range s.there {
+		s.queue.Add(service)
+	}
+	return s.queue
+}
+
+func (s *Statuses) writeNext(ctx context.Context, queue workqueue.TypedRateLimitingInterface[lb.ServiceName]) bool {
+	service, stopped := queue.Get()
+	if stopped {
+		return false
+	}
+	defer queue.Done(service)
+	if ctx.Err() != nil {
+		return false
+	}
+	err := s.write(ctx, service)
+	switch {
+	case err == nil:
+		queue.Forget(service)
+	case ctx.Err() == nil:
+		s.errors.Add(1)
+		s.log.Warn("status of a Service not written, trying again", lb.LogKeyService, service, lb.LogKeyError, err)
+		queue.AddRateLimited(service)
+	}
+	return true
+}
+
+// errorCount returns how many writes have failed so far.
+func (s *Statuses) errorCount() uint64 { return s.errors.Load() }
+
+// draft is what there is to do about the objects of one Service.
+type draft struct {
+	wanted     bool
+	interfaces []string
+	// keep is the object to keep; empty if one has to be created.
+	keep string
+	// correct means that keep does not say what it should.
+	correct bool
+	remove  map[string]types.UID
+}
+
+func (s *Statuses) draft(service lb.ServiceName) draft {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := draft{remove: make(map[string]types.UID)}
+	d.interfaces, d.wanted = s.wanted[service]
+	for name, o := range s.there[service] {
+		if d.wanted && o.ours && (d.keep == "" || name < d.keep) {
+			d.keep = name
+		}
+	}
+	for name, o := range s.there[service] {
+		switch {
+		case name == d.keep:
+			d.correct = !o.filled || !slices.Equal(o.interfaces, d.interfaces)
+		case d.wanted || s.complete:
+			d.remove[name] = o.uid
+		}
+	}
+	return d
+}
+
+// write makes the objects of one Service what they should be.
+func (s *Statuses) write(ctx context.Context, service lb.ServiceName) error {
+	d := s.draft(service)
+	if d.wanted && d.keep == "" {
+		name, err := s.create(ctx, service)
+		if err != nil {
+			return err
+		}
+		d.keep, d.correct = name, true
+	}
+	if d.correct {
+		if err := s.fill(ctx, service, d.keep, d.interfaces); err != nil {
+			return err
+		}
+	}
+	for name, uid := range d.remove {
+		if err := s.api.Delete(ctx, s.owner.Namespace, name, uid); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.forget(service, name)
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// create makes an object without a status: the API server accepts that on its own
+// path only.
+func (s *Statuses) create(ctx context.Context, service lb.ServiceName) (name string, err error) {
+	obj := &v1beta1.ServiceL2Status{
+		TypeMeta: metav1.TypeMeta{APIVersion: v1beta1.GroupVersion.String(), Kind: "ServiceL2Status"},
+		ObjectMeta: metav1.ObjectMeta{
+			GenerateName: statusPrefix,
+			Labels: map[string]string{
+				v1beta1.LabelNode:             labelValue(string(s.owner.Node)),
+				v1beta1.LabelServiceName:      service.Name,
+				v1beta1.LabelServiceNamespace: service.Namespace,
+			},
+		},
+	}
+	if s.owner.PodUID != "" {
+		obj.OwnerReferences = []metav1.OwnerReference{{
+			APIVersion: "v1", Kind: "Pod", Name: s.owner.PodName, UID: s.owner.PodUID,
+		}}
+	}
+	created, err := s.api.Create(ctx, s.owner.Namespace, obj)
+	if err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.remember(service, created.Name, s.parse(created))
+	return created.Name, nil
+}
+
+// fill writes the status of an object. If somebody has deleted it the error makes the
+// next attempt create another.
+func (s *Statuses) fill(ctx context.Context, service lb.ServiceName, name string, interfaces []string) error {
+	status := v1beta1.MetalLBServiceL2Status{
+		Node: string(s.owner.Node), ServiceName: service.Name, ServiceNamespace: service.Namespace,
+		Interfaces: make([]v1beta1.InterfaceInfo, 0, len(interfaces)),
+	}
+	for _, i := range interfaces {
+		status.Interfaces = append(status.Interfaces, v1beta1.InterfaceInfo{Name: i})
+	}
+	body, err := patchOf(status)
+	if err != nil {
+		return err
+	}
+	err = s.api.PatchStatus(ctx, s.owner.Namespace, name, types.MergePatchType, body)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		if kube.IsGone(err) {
+			s.forget(service, name)
+		}
+		return err
+	}
+	if o, ok := s.there[service][name]; ok {
+		o.filled, o.interfaces = true, interfaces
+		s.there[service][name] = o
+	}
+	return nil
+}
+
+// patchOf returns a merge patch (RFC 7386) that replaces the status. Interfaces are
+// named also when there are none, which omitempty would leave as they were.
+func patchOf(status v1beta1.MetalLBServiceL2Status) ([]byte, error) {
+	body, err := json.Marshal(map[string]any{"status": map[string]any{
+		"node":             status.Node,
+		"serviceName":      status.ServiceName,
+		"serviceNamespace": status.ServiceNamespace,
+		"interfaces":       status.Interfaces,
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("encode a ServiceL2Status: %w", err)
+	}
+	return body, nil
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command speaker makes the addresses of LoadBalancer Services reachable on the links
+// of the node it runs on. See docs/architecture.md.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/herald-lb/herald/internal/kube"
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/internal/run"
+	"github.com/herald-lb/herald/speaker/internal/announce"
+	"github.com/herald-lb/herald/speaker/internal/gossip"
+	"github.com/herald-lb/herald/speaker/internal/layer2"
+	"github.com/herald-lb/herald/speaker/internal/link"
+)
+
+// eventSource is the name under which users find the speaker's Events; their alerts
+// know it.
+const eventSource = "metallb-speaker"
+
+func main() { os.Exit(speak()) }
+
+// speak is main with an exit code, so that deferred calls run.
+func speak() int {
+	flags := newFlags(os.LookupEnv)
+	if code, done := flags.Parse(os.Args[1:], os.Stdout, os.Stderr); done {
+		return code
+	}
+	log := flags.options.Logger(os.Stderr).With(lb.LogKeyNode, flags.node)
+	run.BridgeKlog(log, flags.options.LogLevel)
+	for _, ignored := range flags.IgnoredFlags() {
+		log.Info("flag without effect", "flag", ignored)
+	}
+	ctx, stop := run.SignalContext(context.Background())
+	defer stop()
+	tasks, err := assemble(flags, log)
+	if err == nil {
+		log.Info("starting", "version", run.Version())
+		err = run.Tasks(ctx, log, tasks...)
+	}
+	return run.ExitCode(log, err)
+}
+
+// assemble makes the parts of the process and connects them. The tasks are in the
+// order of their start, and stop in the reverse order: package announce says why.
+func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
+	registry := run.NewRegistry()
+	config, err := f.options.RESTConfig("herald-speaker/" + run.Version())
+	if err != nil {
+		return nil, err
+	}
+	client, err := kube.NewClient(config)
+	if err != nil {
+		return nil, err
+	}
+	exclusions, err := announce.ReadExclusions(f.exclusions, log)
+	if err != nil {
+		return nil, err
+	}
+	members, err := newMembers(f, log, registry)
+	if err != nil {
+		return nil, err
+	}
+	links := link.New(log)
+	announcer := layer2.New(layer2.Options{Log: log, Registerer: registry})
+	events := kube.NewEventWriter(client, eventSource, f.node, log)
+	inventory := announce.NewInventory(f.class)
+	statuses := announce.NewStatuses(f.statusOwner(), client.ServiceL2Statuses, log)
+	watches, err := newWatches(client, f.options.Namespace, inventory, statuses)
+	if err != nil {
+		return nil, err
+	}
+	loopConfig := announce.Config{
+		Node: lb.NodeName(f.node), IgnoreExcludeLabel: f.ignoreExclude,
+		Inventory: inventory, Sources: watches.sources, Links: links, Exclusions: exclusions,
+		Layer2: announcer, Events: events, Statuses: statuses, Log: log, Registerer: registry,
+	}
+	if members != nil { // a nil pointer in an interface would not be nil
+		loopConfig.Members = members
+	}
+	loop := announce.New(loopConfig)
+
+	probes := run.Probes{
+		Live:  []run.Check{{Name: "loop", Probe: loop.Live}},
+		Ready: []run.Check{{Name: "announcements", Probe: loop.Ready}},
+	}
+	tasks, err := run.ServerTasks("speaker", f.options, probes, registry, config, log)
+	if err != nil {
+		return nil, err
+	}
+	tasks = append(tasks, watches.tasks...)
+	tasks = append(tasks,
+		run.Task{Name: "links", Run: links.Run},
+		run.Task{Name: "layer2", Run: announcer.Run},
+		run.Task{Name: "events", Run: events.Run},
+		run.Task{Name: "statuses", Run: statuses.Run},
+		run.Task{Name: "exclusions", Run: exclusions.Run},
+		run.Task{Name: "announcements", Run: loop.Run},
+	)
+	if members != nil {
+		tasks = append(tasks, run.Task{Name: "gossip", Run: members.Run})
+	}
+	return tasks, nil
+}
+
+// newMembers returns nil if gossip is off.
+func newMembers(f *flags, log *slog.Logger, reg prometheus.Registerer) (*gossip.Members, error) {
+	if !f.gossip.Bind.IsValid() {
+		return nil, nil
+	}
+	return gossip.New(f.gossip, log, reg)
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/herald-lb/herald/api/v1beta1"
+	"github.com/herald-lb/herald/internal/kube"
+	"github.com/herald-lb/herald/internal/run"
+	"github.com/herald-lb/herald/speaker/internal/announce"
+)
+
+// watches are the informers of the speaker: six, each as narrow as it can be.
+type watches struct {
+	sources []kube.Syncer
+	tasks   []run.Task
+}
+
+func newWatches(c *kube.Client, namespace string, inventory *announce.Inventory, statuses *announce.Statuses) (*watches, error) {
+	w := new(watches)
+	err := errors.Join(
+		watch(w, "services", c.Services, kube.Watched[*corev1.Service]{
+			FieldSelector: "spec.type=" + string(corev1.ServiceTypeLoadBalancer), Trim: kube.TrimService,
+		}, inventory.OnService),
+		watch(w, "endpoint slices", c.EndpointSlices, kube.Watched[*discoveryv1.EndpointSlice]{
+			LabelSelector: "!" + corev1.IsHeadlessService, Trim: kube.TrimEndpointSlice,
+		}, inventory.OnEndpointSlice),
+		watch(w, "nodes", c.Nodes, kube.Watched[*corev1.Node]{Trim: kube.TrimNode}, inventory.OnNode),
+		watch(w, "address pools", c.IPAddressPools, kube.Watched[*v1beta1.IPAddressPool]{Namespace: namespace}, inventory.OnPool),
+		watch(w, "advertisements", c.L2Advertisements, kube.Watched[*v1beta1.L2Advertisement]{Namespace: namespace}, inventory.OnL2Advertisement),
+		watch(w, "statuses of this node", c.ServiceL2Statuses, kube.Watched[*v1beta1.ServiceL2Status]{
+			Namespace: namespace, LabelSelector: statuses.Selector(),
+		}, statuses.OnStatus),
+	)
+	return w, err
+}
+
+func watch[T runtime.Object](w *watches, name string, r kube.Resource[T], watched kube.Watched[T], onChange func(old, now T)) error {
+	informer, err := r.Informer(watched)
+	if err != nil {
+		return err
+	}
+	if err := informer.OnChange(onChange); err != nil {
+		return err
+	}
+	w.sources = append(w.sources, informer)
+	w.tasks = append(w.tasks, run.Task{Name: name, Run: func(ctx context.Context) error { return informer.Run(ctx) }})
+	return nil
+}
