@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 	"time"
@@ -46,8 +47,9 @@ type demo struct {
 }
 
 // play tells the whole story. Whatever happens, nothing is left behind, except for the
-// lab if it was to be kept.
-func (d *demo) play(ctx context.Context) (err error) {
+// lab if it is to be kept.
+func play(ctx context.Context, out io.Writer, keep bool) (err error) {
+	d := &demo{tell: &narrator{out: out}, keep: keep}
 	d.tell.show(picture)
 	if err := d.bringUp(ctx); err != nil {
 		return err
@@ -65,8 +67,12 @@ func (d *demo) play(ctx context.Context) (err error) {
 
 // bringUp starts the lab and learns who is who on the LAN.
 func (d *demo) bringUp(ctx context.Context) error {
+	options := lab.Options{Topology: topology, Progress: d.tell.show}
+	if d.keep {
+		options.Name = "demo"
+	}
 	return d.tell.step("bringing up a Kubernetes cluster of three nodes", func() (err error) {
-		if d.lab, err = lab.Start(ctx, lab.Options{Topology: topology, Progress: d.tell.show}); err != nil {
+		if d.lab, err = lab.Start(ctx, options); err != nil {
 			return err
 		}
 		if err := d.meet(); err != nil {

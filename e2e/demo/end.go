@@ -4,18 +4,24 @@ package main
 
 import "context"
 
-// end takes the lab down; if it is to be kept, when the program is interrupted.
+// end takes the lab down. If the story ended well and the lab is to be kept, it first
+// says how to use it and waits until somebody takes it down.
 func (d *demo) end(ctx context.Context, failure error) error {
-	if d.keep && ctx.Err() == nil {
-		d.tell.say("")
-		d.tell.say("The lab stays until this program is interrupted (Ctrl-C). In another terminal, as root:")
-		d.tell.showf("export KUBECONFIG=%s", d.lab.Kubeconfig())
-		d.tell.showf("kubectl get services,servicel2statuses -A")
-		d.tell.showf("ip netns exec %s bash    # a shell on client1", d.client.Netns().Name())
-		<-ctx.Done()
-	}
 	if failure != nil || ctx.Err() != nil {
 		return d.lab.Close()
 	}
-	return d.tell.step("taking everything down", d.lab.Close)
+	if !d.keep {
+		return d.tell.step("taking everything down", d.lab.Close)
+	}
+	d.tell.say("")
+	d.tell.say("The lab stays. As root:")
+	d.tell.showf("export KUBECONFIG=%s", d.lab.Kubeconfig())
+	d.tell.showf("kubectl get services,servicel2statuses -A")
+	d.tell.showf("bin/lab exec client1 -- bash    # a shell outside the cluster")
+	d.tell.showf("bin/lab down %s", d.lab.Name())
+	if err := toldInBackground(); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return d.lab.Close()
 }

@@ -11,28 +11,40 @@ import (
 	"syscall"
 )
 
-func main() {
-	os.Exit(run())
-}
+func main() { os.Exit(run()) }
+
+// Exit statuses beside 0.
+const (
+	exitFailure     = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
 
 func run() int {
 	if os.Geteuid() != 0 {
 		fmt.Fprintln(os.Stderr, "demo: needs root, for network namespaces")
-		return 2
+		return exitUsage
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	d := &demo{tell: &narrator{out: os.Stdout}, keep: os.Getenv("KEEP") != ""}
-	err := d.play(ctx)
+
+	var err error
+	if keep := os.Getenv("KEEP") != ""; keep && os.Getenv(envTold) == "" {
+		var status int
+		if status, err = playInBackground(ctx); err == nil {
+			return status
+		}
+	} else {
+		err = play(ctx, os.Stdout, keep)
+	}
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(ctx.Err(), context.Canceled):
 		fmt.Fprintln(os.Stderr, "\ndemo: interrupted; nothing is left behind")
-		return 130
+		return exitInterrupted
 	default:
-		d.tell.endLine()
-		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
-		return 1
+		fmt.Fprintf(os.Stderr, "\ndemo: %v\n", err)
+		return exitFailure
 	}
 }
