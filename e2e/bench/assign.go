@@ -19,8 +19,8 @@ func assignNamespace(n int) string { return fmt.Sprintf("assign-%d", n) }
 // start of the process: reading everything and winning the Lease are part of it.
 func assignRate(n int) func(context.Context, *environment) ([]result, error) {
 	return func(ctx context.Context, e *environment) ([]result, error) {
-		// Past a few thousand the rate of the bare loop does not change any more.
-		bare := min(n, 4000)
+		// The rate of the bare loop does not depend on how long it runs.
+		bare := min(n, 2000)
 		e.say("creating %d Services for the controller and %d for the bare loop", n, bare)
 		assign, limit := assignNamespace(n), fmt.Sprintf("bare-%d", n)
 		err := errors.Join(
