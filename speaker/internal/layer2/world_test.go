@@ -67,7 +67,11 @@ func simulated(t *testing.T) world {
 				return nil
 			case <-n.Changed():
 				for _, f := range n.Take() {
-					frames <- f.Bytes
+					select {
+					case frames <- f.Bytes:
+					case <-ctx.Done():
+						return nil
+					}
 				}
 			}
 		}
@@ -97,20 +101,25 @@ func simulated(t *testing.T) world {
 	}
 }
 
-// real returns a world of veth interfaces, and the namespaces of its two ends:
-// the Announcer's, where the interface is host0, and the client's, where it is
-// eth0 with 192.0.2.9 and 2001:db8::9.
-func real(t testing.TB) (w world, host, client *linktest.Namespace) {
+// wired returns an Announcer on one end of a veth pair, and the namespaces of
+// both: the Announcer's, where the interface is host0, and the client's, where
+// it is eth0 with 192.0.2.9 and 2001:db8::9.
+func wired(t testing.TB) (a *layer2.Announcer, host, client *linktest.Namespace) {
 	host, client = linktest.Host(t), linktest.New(t)
 	host.Veth(t, "host0", client, "eth0")
 	host.AddAddress(t, "host0", "192.0.2.1/24")
 	host.AddAddress(t, "host0", "2001:db8::1/64")
 	client.AddAddress(t, "eth0", "192.0.2.9/24")
 	client.AddAddress(t, "eth0", "2001:db8::9/64")
-
-	a := layer2.New(layer2.Options{Log: slog.New(slog.DiscardHandler)})
+	a = layer2.New(layer2.Options{Log: slog.New(slog.DiscardHandler)})
 	run(t, a.Run)
 	follow(t, a, "host0")
+	return a, host, client
+}
+
+// real returns a world of veth interfaces, and the namespaces of its two ends.
+func real(t testing.TB) (w world, host, client *linktest.Namespace) {
+	a, host, client := wired(t)
 	conn := tap(t, client, "eth0")
 	frames := make(chan []byte, 1<<16)
 	run(t, func(ctx context.Context) error {
@@ -122,8 +131,13 @@ func real(t testing.TB) (w world, host, client *linktest.Namespace) {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if err == nil {
-				frames <- slices.Clone(buffer[:n])
+			if err != nil {
+				continue
+			}
+			select {
+			case frames <- slices.Clone(buffer[:n]):
+			case <-ctx.Done():
+				return nil
 			}
 		}
 	})
