@@ -42,6 +42,7 @@ type Controller struct {
 	config  Config
 	watched *watched
 	metrics *metrics
+	fence   *fence
 }
 
 // New returns a Controller. It starts nothing.
@@ -54,7 +55,7 @@ func New(config Config) (*Controller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	return &Controller{config: config, watched: w, metrics: m}, nil
+	return &Controller{config: config, watched: w, metrics: m, fence: newFence()}, nil
 }
 
 // Ready returns nil once the controller has seen every object it looks at. A replica
@@ -77,7 +78,7 @@ func (c *Controller) Run(ctx context.Context) error {
 			return nil //nolint:nilerr // ctx has ended
 		}
 		c.metrics.configLoaded.Set(1)
-		stands := candidate{lock: c.config.Lock, log: c.config.Log, term: c.term}
+		stands := candidate{lock: c.fence.watch(c.config.Lock), log: c.config.Log, term: c.term}
 		return stands.run(ctx)
 	})
 	return group.Wait()
@@ -87,9 +88,9 @@ func (c *Controller) Run(ctx context.Context) error {
 // term knew may be outdated, and the API server has what matters.
 func (c *Controller) term(ctx context.Context) error {
 	events := kube.NewEventWriter(c.config.Client, component, "", c.config.Log)
-	out := newOutbox(c.config.Client.Services, events, c.metrics, c.config.Log)
+	out := newOutbox(c.fence.guard(c.config.Client.Services), events, c.metrics, c.config.Log)
 	events.Gate = out.giveWay
-	report := newReporter(patchers(c.config.Client), c.metrics, c.config.Log)
+	report := newReporter(c.patchers(), c.metrics, c.config.Log)
 	decide := newDecider(c.watched, c.owns, out, report, c.config.Log)
 	keeper := secretKeeper{c.config.Client.Secrets, c.config.Namespace, c.config.Secret, c.config.Log}
 
@@ -115,13 +116,19 @@ func (c *Controller) owns(s *corev1.Service) bool {
 	return *s.Spec.LoadBalancerClass == c.config.Class
 }
 
-func patchers(c *kube.Client) map[string]statusPatcher {
-	return map[string]statusPatcher{
-		kindPool:             c.IPAddressPools,
-		kindL2Advertisement:  c.L2Advertisements,
-		kindBGPAdvertisement: c.BGPAdvertisements,
-		kindBGPPeer:          c.BGPPeers,
-		kindBFDProfile:       c.BFDProfiles,
-		kindCommunity:        c.Communities,
+// patchers returns what writes the status of configuration objects, by kind.
+func (c *Controller) patchers() map[string]statusPatcher {
+	client := c.config.Client
+	all := map[string]statusPatcher{
+		kindPool:             client.IPAddressPools,
+		kindL2Advertisement:  client.L2Advertisements,
+		kindBGPAdvertisement: client.BGPAdvertisements,
+		kindBGPPeer:          client.BGPPeers,
+		kindBFDProfile:       client.BFDProfiles,
+		kindCommunity:        client.Communities,
 	}
+	for kind, patcher := range all {
+		all[kind] = c.fence.guard(patcher)
+	}
+	return all
 }
