@@ -76,8 +76,10 @@ func (s *story) watchAddresses(want map[string][]netip.Addr) (changes func() []s
 	done.Go(func() {
 		for event := range w.ResultChan() {
 			service, ok := event.Object.(*corev1.Service)
-			if !ok {
+			if !ok && ctx.Err() == nil {
 				seen = append(seen, fmt.Sprintf("the watch broke: %v", event.Object))
+			}
+			if !ok {
 				continue
 			}
 			wanted, watched := want[service.Name]
@@ -88,7 +90,7 @@ func (s *story) watchAddresses(want map[string][]netip.Addr) (changes func() []s
 	})
 	var once sync.Once
 	changes = func() []string {
-		once.Do(func() { w.Stop(); done.Wait(); cancel() })
+		once.Do(func() { cancel(); done.Wait() })
 		return seen
 	}
 	s.Cleanup(func() { changes() })

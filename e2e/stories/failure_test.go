@@ -94,12 +94,14 @@ func TestSpeakerHangs(t *testing.T) {
 		addrs, owner := s.givenAnnounced("web", f)
 		speaker := target(s.speakerOn(owner))
 		asking, stop := s.keepAsking(addrs[0])
+		s.expectAnswers(asking, 5)
 		s.afterwards(func() { s.check(s.lab.Continue(speaker)) })
 		s.must(s.lab.Pause(speaker))
 		for _, addr := range addrs {
 			s.expectMoved(addr, owner)
 		}
 		s.expectReachable(addrs)
+		s.expectAnswers(asking, 10)
 		stop()
 		s.expectGapWithin(asking, "asking the LAN for "+addrs[0].String(), outageLimit)
 
@@ -116,6 +118,7 @@ func TestSpeakersRestarted(t *testing.T) {
 		addrs, owner := s.givenAnnounced("web", f)
 		records, stop := s.connectToAll(addrs)
 		asking, stopAsking := s.keepAsking(addrs[0])
+		s.expectAnswers(asking, 5)
 
 		s.restart("daemonset/speaker")
 

@@ -72,6 +72,7 @@ func (s *story) expectLeader() corev1.Pod {
 // ones are ready.
 func (s *story) restart(workload string) {
 	s.Helper()
+	s.awaitNextSecond() // kubectl restarts a workload once a second at most
 	s.kubectl("-n", heraldNS, "rollout", "restart", workload)
 	s.awaitRollout(workload)
 }
