@@ -200,14 +200,14 @@ func (h *Host) eachNeighbor(visit func(netlink.Neigh) error) error {
 // Reply is what an echo pod says: who it is and whom it sees.
 type Reply = echo.Reply
 
-// Echo asks the echo server at an address, over "http", "tcp" or "udp". Without a
-// deadline in ctx, it waits at most two seconds.
+// echoPatience bounds a question to an echo server.
+const echoPatience = 2 * time.Second
+
+// Echo asks the echo server at an address, over "http", "tcp" or "udp". It waits
+// at most two seconds, and no longer than ctx says.
 func (h *Host) Echo(ctx context.Context, protocol, address string) (Reply, error) {
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, 2*time.Second)
-		defer cancel()
-	}
+	ctx, cancel := context.WithTimeout(ctx, echoPatience)
+	defer cancel()
 	network := protocol
 	if protocol == "http" {
 		network = "tcp"

@@ -89,8 +89,25 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 	return l, nil
 }
 
+// logsDir is what is left of a lab's directory when the lab is gone, if the
+// directory is the caller's.
+const logsDir = "logs"
+
+// clearDir removes everything but logs from the lab's directory.
+func (l *Lab) clearDir() error {
+	var errs []error
+	for _, name := range []string{"credentials", controlplane.Etcd, "nodes", "pods", "pod"} {
+		errs = append(errs, os.RemoveAll(filepath.Join(l.Dir(), name)))
+	}
+	return errors.Join(errs...)
+}
+
 func (l *Lab) start(ctx context.Context) error {
-	if err := os.MkdirAll(filepath.Join(l.Dir(), "logs"), 0o755); err != nil {
+	// An earlier lab may have had the same directory.
+	if err := l.clearDir(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(l.Dir(), logsDir), 0o755); err != nil {
 		return err
 	}
 	if err := l.startControlPlane(ctx); err != nil {
@@ -181,6 +198,7 @@ func (l *Lab) close() error {
 	errs = append(errs,
 		registry.Clean(l.record.Prefix()),
 		fabric.RemoveLink(l.record.HostLink()),
+		l.clearDir(),
 		l.registry.Forget(l.record))
 	return errors.Join(errs...)
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vishvananda/netlink"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -111,7 +112,25 @@ func (n *Node) Kill(ctx context.Context) error {
 	if err := n.Isolate(); err != nil {
 		return err
 	}
-	return errors.Join(n.lab.kubelet.PowerOff(ctx, n.Name()), n.proxy.Hold(ctx, 0))
+	if err := errors.Join(n.lab.kubelet.PowerOff(ctx, n.Name()), n.proxy.Hold(ctx, 0)); err != nil {
+		return err
+	}
+	return n.forget(ctx)
+}
+
+// forget clears what a kernel does not remember across a boot: kube-proxy's
+// rules, tracked connections, neighbours.
+func (n *Node) forget(ctx context.Context) error {
+	const script = "table ip kube-proxy\ndelete table ip kube-proxy\ntable ip6 kube-proxy\ndelete table ip6 kube-proxy\n"
+	cmd := n.Command(ctx, "nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(script)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("clear rules of %s: %w: %s", n.Name(), err, out)
+	}
+	if err := n.Netns().Enter(func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) }); err != nil {
+		return fmt.Errorf("clear tracked connections of %s: %w", n.Name(), err)
+	}
+	return n.FlushNeighbors()
 }
 
 // Revive is the power coming back: kube-proxy and the pods start anew.

@@ -25,6 +25,7 @@ type Keeper struct {
 	wanted   bool
 	grace    time.Duration
 	restarts int
+	inARow   int
 	idle     chan struct{} // closed while nothing runs and nothing is wanted
 }
 
@@ -32,8 +33,9 @@ type Keeper struct {
 type Options struct {
 	// Grace is how long the process may take to end when asked; zero kills.
 	Grace time.Duration
-	// Backoff is the pause before the nth restart; nil means none before the first
-	// and half a second before each that follows.
+	// Backoff is the pause before the nth restart in a row, that is, of a process
+	// that did not live for ten seconds; nil means none before the first and half a
+	// second before each that follows.
 	Backoff func(restart int) time.Duration
 	// Changed, if set, is called after each start and each end, never
 	// concurrently.
@@ -127,11 +129,7 @@ func (k *Keeper) runOnce(ctx context.Context) error {
 		}
 		k.setCurrent(nil)
 	}
-	k.mu.Lock()
-	k.restarts++
-	restarts := k.restarts
-	k.mu.Unlock()
-	pause := k.options.Backoff(restarts)
+	restarts, pause := k.count(c)
 	k.options.Changed(Event{Child: c, Ended: true, Restarts: restarts, Backoff: pause, Err: err})
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -141,6 +139,21 @@ func (k *Keeper) runOnce(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	return nil
+}
+
+// settled is the age at which a process that ends has not crashed on start.
+const settled = 10 * time.Second
+
+// count counts a restart and returns how long to wait before it.
+func (k *Keeper) count(c *Child) (restarts int, pause time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c != nil && time.Since(c.Started()) >= settled {
+		k.inARow = 0
+	}
+	k.restarts++
+	k.inARow++
+	return k.restarts, k.options.Backoff(k.inARow)
 }
 
 // await returns when the process has ended, and whether that was on request.

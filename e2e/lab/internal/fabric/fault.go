@@ -167,13 +167,17 @@ func (f *Fabric) rules() map[*netns.Namespace]string {
 // lossRule drops on the way out of an interface. On the way in would be too
 // late: packet sockets see a frame before nftables does.
 func lossRule(name string, percent int) string {
+	verdict := "drop"
+	if percent < 100 {
+		verdict = fmt.Sprintf("numgen random mod 100 < %d drop", percent)
+	}
 	return fmt.Sprintf(`table netdev lab {
 	chain loss-%[1]s {
 		type filter hook egress device "%[1]s" priority 0
-		numgen random mod 100 < %[2]d drop
+		%[2]s
 	}
 }
-`, name, percent)
+`, name, verdict)
 }
 
 // partitionRules returns the rules for the bridge of a switch. The control

@@ -60,13 +60,13 @@ func LogPath(dir, namespace, pod, container string) string {
 }
 
 // makeContainers works out what to start. It starts nothing.
-func (r *runner) makeContainers(ctx context.Context) error {
+func (r *runner) makeContainers() error {
 	if n := len(r.pod.Spec.InitContainers); n > 0 {
 		return fmt.Errorf("start pod: it has %d init containers, which the lab does not run", n)
 	}
 	var made []*Container
 	for _, spec := range r.pod.Spec.Containers {
-		start, err := r.containerSpec(ctx, spec)
+		start, err := r.containerSpec(spec)
 		if err != nil {
 			return fmt.Errorf("container %s: %w", spec.Name, err)
 		}
@@ -165,12 +165,12 @@ func (c *Container) changed(e child.Event) {
 }
 
 // containerSpec translates a manifest's container.
-func (r *runner) containerSpec(ctx context.Context, spec corev1.Container) (container.Spec, error) {
+func (r *runner) containerSpec(spec corev1.Container) (container.Spec, error) {
 	program, entry, err := r.kubelet.program(spec)
 	if err != nil {
 		return container.Spec{}, err
 	}
-	env, err := r.environment(ctx, spec)
+	env, err := r.environment(spec)
 	if err != nil {
 		return container.Spec{}, err
 	}
@@ -198,6 +198,9 @@ func (r *runner) containerSpec(ctx context.Context, spec corev1.Container) (cont
 		})
 	}
 	r.applySecurity(&s, spec.SecurityContext)
+	if s.UID == 0 && r.mustNotBeRoot(spec.SecurityContext) {
+		return container.Spec{}, errors.New("it has runAsNonRoot and would run as root")
+	}
 	return s, nil
 }
 
@@ -261,6 +264,14 @@ func (r *runner) applySecurity(s *container.Spec, c *corev1.SecurityContext) {
 		return
 	}
 	s.Capabilities = container.Restrict(s.Capabilities, texts(c.Capabilities.Drop), texts(c.Capabilities.Add))
+}
+
+func (r *runner) mustNotBeRoot(c *corev1.SecurityContext) bool {
+	if c != nil && c.RunAsNonRoot != nil {
+		return *c.RunAsNonRoot
+	}
+	p := r.pod.Spec.SecurityContext
+	return p != nil && isTrue(p.RunAsNonRoot)
 }
 
 func setInt(target *int, value *int64) {

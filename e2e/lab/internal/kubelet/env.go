@@ -3,14 +3,13 @@
 package kubelet
 
 import (
-	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // environ is an ordered environment.
@@ -51,7 +50,7 @@ func (e *environ) expand(text string) string {
 
 // environment resolves a container's environment. Of the variables that the real
 // kubelet adds for Services, only the API server's are there.
-func (r *runner) environment(ctx context.Context, spec corev1.Container) (*environ, error) {
+func (r *runner) environment(spec corev1.Container) (*environ, error) {
 	api := r.kubelet.config.API
 	e := &environ{values: map[string]string{}}
 	e.set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -66,7 +65,7 @@ func (r *runner) environment(ctx context.Context, spec corev1.Container) (*envir
 		e.set("LAB_NAMESPACE", r.pod.Namespace)
 	}
 	for _, from := range spec.EnvFrom {
-		if err := r.environFrom(ctx, e, from); err != nil {
+		if err := r.environFrom(e, from); err != nil {
 			return nil, err
 		}
 	}
@@ -74,7 +73,7 @@ func (r *runner) environment(ctx context.Context, spec corev1.Container) (*envir
 		value, ok := e.expand(v.Value), true
 		if v.ValueFrom != nil {
 			var err error
-			if value, ok, err = r.valueFrom(ctx, v.ValueFrom); err != nil {
+			if value, ok, err = r.valueFrom(v.ValueFrom); err != nil {
 				return nil, fmt.Errorf("environment variable %s: %w", v.Name, err)
 			}
 		}
@@ -85,16 +84,16 @@ func (r *runner) environment(ctx context.Context, spec corev1.Container) (*envir
 	return e, nil
 }
 
-func (r *runner) environFrom(ctx context.Context, e *environ, from corev1.EnvFromSource) error {
+func (r *runner) environFrom(e *environ, from corev1.EnvFromSource) error {
 	switch {
 	case from.ConfigMapRef != nil:
-		values, err := r.configMap(ctx, from.ConfigMapRef.Name, isTrue(from.ConfigMapRef.Optional))
+		values, err := r.configMap(from.ConfigMapRef.Name, isTrue(from.ConfigMapRef.Optional))
 		for key, value := range values {
 			e.set(from.Prefix+key, string(value))
 		}
 		return err
 	case from.SecretRef != nil:
-		values, err := r.secret(ctx, from.SecretRef.Name, isTrue(from.SecretRef.Optional))
+		values, err := r.secret(from.SecretRef.Name, isTrue(from.SecretRef.Optional))
 		for key, value := range values {
 			e.set(from.Prefix+key, string(value))
 		}
@@ -104,16 +103,16 @@ func (r *runner) environFrom(ctx context.Context, e *environ, from corev1.EnvFro
 }
 
 // valueFrom resolves a reference; ok is false for what is optional and absent.
-func (r *runner) valueFrom(ctx context.Context, from *corev1.EnvVarSource) (value string, ok bool, err error) {
+func (r *runner) valueFrom(from *corev1.EnvVarSource) (value string, ok bool, err error) {
 	switch {
 	case from.FieldRef != nil:
 		value, err = r.field(from.FieldRef.FieldPath)
 		return value, err == nil, err
 	case from.SecretKeyRef != nil:
-		values, err := r.secret(ctx, from.SecretKeyRef.Name, isTrue(from.SecretKeyRef.Optional))
+		values, err := r.secret(from.SecretKeyRef.Name, isTrue(from.SecretKeyRef.Optional))
 		return pick(values, from.SecretKeyRef.Key, isTrue(from.SecretKeyRef.Optional), err)
 	case from.ConfigMapKeyRef != nil:
-		values, err := r.configMap(ctx, from.ConfigMapKeyRef.Name, isTrue(from.ConfigMapKeyRef.Optional))
+		values, err := r.configMap(from.ConfigMapKeyRef.Name, isTrue(from.ConfigMapKeyRef.Optional))
 		return pick(values, from.ConfigMapKeyRef.Key, isTrue(from.ConfigMapKeyRef.Optional), err)
 	}
 	return "", false, fmt.Errorf("resolve %v: the lab supports fieldRef, secretKeyRef and configMapKeyRef", from)
@@ -177,8 +176,8 @@ func subscript(fieldPath, prefix string) (string, bool) {
 func isTrue(b *bool) bool { return b != nil && *b }
 
 // secret returns a Secret's keys; nothing if it is optional and absent.
-func (r *runner) secret(ctx context.Context, name string, optional bool) (map[string][]byte, error) {
-	s, err := r.kubelet.config.Client.CoreV1().Secrets(r.pod.Namespace).Get(ctx, name, metav1.GetOptions{})
+func (r *runner) secret(name string, optional bool) (map[string][]byte, error) {
+	s, err := r.kubelet.secrets.Secrets(r.pod.Namespace).Get(name)
 	if apierrors.IsNotFound(err) && optional {
 		return nil, nil
 	}
@@ -189,8 +188,8 @@ func (r *runner) secret(ctx context.Context, name string, optional bool) (map[st
 }
 
 // configMap returns a ConfigMap's keys; nothing if it is optional and absent.
-func (r *runner) configMap(ctx context.Context, name string, optional bool) (map[string][]byte, error) {
-	m, err := r.kubelet.config.Client.CoreV1().ConfigMaps(r.pod.Namespace).Get(ctx, name, metav1.GetOptions{})
+func (r *runner) configMap(name string, optional bool) (map[string][]byte, error) {
+	m, err := r.kubelet.configMaps.ConfigMaps(r.pod.Namespace).Get(name)
 	if apierrors.IsNotFound(err) && optional {
 		return nil, nil
 	}
@@ -201,8 +200,6 @@ func (r *runner) configMap(ctx context.Context, name string, optional bool) (map
 	for key, value := range m.Data {
 		values[key] = []byte(value)
 	}
-	for key, value := range m.BinaryData {
-		values[key] = value
-	}
+	maps.Copy(values, m.BinaryData)
 	return values, nil
 }

@@ -69,11 +69,13 @@ type Node struct {
 
 // Kubelet runs the pods of all nodes.
 type Kubelet struct {
-	config   Config
-	nodes    map[string]*Node
-	pods     corelisters.PodLister
-	apinodes corelisters.NodeLister
-	queue    workqueue.TypedRateLimitingInterface[types.NamespacedName]
+	config     Config
+	nodes      map[string]*Node
+	pods       corelisters.PodLister
+	apinodes   corelisters.NodeLister
+	secrets    corelisters.SecretLister
+	configMaps corelisters.ConfigMapLister
+	queue      workqueue.TypedRateLimitingInterface[types.NamespacedName]
 
 	informers informers.SharedInformerFactory
 	runners   sync.WaitGroup
@@ -88,11 +90,13 @@ type Kubelet struct {
 func New(c Config) *Kubelet {
 	factory := informers.NewSharedInformerFactory(c.Client, 0)
 	k := &Kubelet{
-		config:    c,
-		nodes:     map[string]*Node{},
-		informers: factory,
-		pods:      factory.Core().V1().Pods().Lister(),
-		apinodes:  factory.Core().V1().Nodes().Lister(),
+		config:     c,
+		nodes:      map[string]*Node{},
+		informers:  factory,
+		pods:       factory.Core().V1().Pods().Lister(),
+		apinodes:   factory.Core().V1().Nodes().Lister(),
+		secrets:    factory.Core().V1().Secrets().Lister(),
+		configMaps: factory.Core().V1().ConfigMaps().Lister(),
 		queue: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](50*time.Millisecond, 5*time.Second)),
 		running: map[types.NamespacedName]*runner{},

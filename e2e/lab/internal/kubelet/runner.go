@@ -36,6 +36,8 @@ type runner struct {
 	netns     *netns.Namespace
 	spawner   *netns.Spawner
 
+	tokens map[string]token // by audience; only the volumes' writer uses it
+
 	mu         sync.Mutex // guards everything below
 	latest     *corev1.Pod
 	containers []*Container // also guarded by Kubelet.mu for writing
@@ -50,7 +52,7 @@ func newRunner(k *Kubelet, node *Node, pod *corev1.Pod) *runner {
 		kubelet: k, node: node, pod: pod, latest: pod,
 		log:  k.config.Log.With("pod", pod.Namespace+"/"+pod.Name, "node", node.Name),
 		dir:  filepath.Join(k.config.Dir, "pods", string(pod.UID)),
-		done: make(chan struct{}),
+		done: make(chan struct{}), tokens: map[string]token{},
 		bell: make(chan struct{}, 1),
 	}
 }
@@ -143,7 +145,7 @@ func (r *runner) prepare(ctx context.Context) error {
 	if err := retry(ctx, func() error { return r.writeVolumes(ctx) }, wait); err != nil {
 		return err
 	}
-	if err := retry(ctx, func() error { return r.makeContainers(ctx) }, wait); err != nil {
+	if err := retry(ctx, r.makeContainers, wait); err != nil {
 		return err
 	}
 	r.mu.Lock()

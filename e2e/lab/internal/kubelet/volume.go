@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -17,9 +18,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// refresh is how often volumes follow their sources, tokens above all. The real
-// kubelet takes about a minute too.
-const refresh = time.Minute
+// refresh is how often volumes follow their sources, which are read from caches.
+// The real kubelet takes up to a minute and more: a Secret that a pod is waiting
+// for would be most of what the lab measures.
+const refresh = time.Second
+
+// file is one file of a volume.
+type file struct {
+	content []byte
+	mode    fs.FileMode
+}
 
 func (r *runner) volumeDir(name string) string { return filepath.Join(r.dir, "volumes", name) }
 
@@ -37,6 +45,7 @@ func (r *runner) writeVolumes(ctx context.Context) error {
 	return nil
 }
 
+// refreshVolumes writes them again and again until ctx ends.
 func (r *runner) refreshVolumes(ctx context.Context) {
 	ticker := time.NewTicker(refresh)
 	defer ticker.Stop()
@@ -52,22 +61,22 @@ func (r *runner) refreshVolumes(ctx context.Context) {
 	}
 }
 
-func (r *runner) volumeFiles(ctx context.Context, v corev1.Volume) (map[string][]byte, error) {
+func (r *runner) volumeFiles(ctx context.Context, v corev1.Volume) (map[string]file, error) {
 	switch {
 	case v.EmptyDir != nil:
 		return nil, nil
 	case v.Secret != nil:
-		values, err := r.secret(ctx, v.Secret.SecretName, isTrue(v.Secret.Optional))
-		return items(values, v.Secret.Items, isTrue(v.Secret.Optional), err)
+		values, err := r.secret(v.Secret.SecretName, isTrue(v.Secret.Optional))
+		return choose(values, v.Secret.Items, v.Secret.DefaultMode, isTrue(v.Secret.Optional), err)
 	case v.ConfigMap != nil:
-		values, err := r.configMap(ctx, v.ConfigMap.Name, isTrue(v.ConfigMap.Optional))
-		return items(values, v.ConfigMap.Items, isTrue(v.ConfigMap.Optional), err)
+		values, err := r.configMap(v.ConfigMap.Name, isTrue(v.ConfigMap.Optional))
+		return choose(values, v.ConfigMap.Items, v.ConfigMap.DefaultMode, isTrue(v.ConfigMap.Optional), err)
 	case v.DownwardAPI != nil:
-		return r.downward(v.DownwardAPI.Items)
+		return r.downward(v.DownwardAPI.Items, v.DownwardAPI.DefaultMode)
 	case v.Projected != nil:
-		files := map[string][]byte{}
+		files := map[string]file{}
 		for _, source := range v.Projected.Sources {
-			part, err := r.projection(ctx, source)
+			part, err := r.projection(ctx, source, v.Projected.DefaultMode)
 			if err != nil {
 				return nil, err
 			}
@@ -78,26 +87,36 @@ func (r *runner) volumeFiles(ctx context.Context, v corev1.Volume) (map[string][
 	return nil, errors.New("make volume: the lab supports emptyDir, secret, configMap, downwardAPI and projected")
 }
 
-func (r *runner) projection(ctx context.Context, p corev1.VolumeProjection) (map[string][]byte, error) {
+func (r *runner) projection(ctx context.Context, p corev1.VolumeProjection, mode *int32) (map[string]file, error) {
 	switch {
 	case p.ServiceAccountToken != nil:
 		token, err := r.token(ctx, p.ServiceAccountToken)
-		return map[string][]byte{p.ServiceAccountToken.Path: token}, err
+		return map[string]file{p.ServiceAccountToken.Path: {content: token, mode: fileMode(nil, mode)}}, err
 	case p.Secret != nil:
-		values, err := r.secret(ctx, p.Secret.Name, isTrue(p.Secret.Optional))
-		return items(values, p.Secret.Items, isTrue(p.Secret.Optional), err)
+		values, err := r.secret(p.Secret.Name, isTrue(p.Secret.Optional))
+		return choose(values, p.Secret.Items, mode, isTrue(p.Secret.Optional), err)
 	case p.ConfigMap != nil:
-		values, err := r.configMap(ctx, p.ConfigMap.Name, isTrue(p.ConfigMap.Optional))
-		return items(values, p.ConfigMap.Items, isTrue(p.ConfigMap.Optional), err)
+		values, err := r.configMap(p.ConfigMap.Name, isTrue(p.ConfigMap.Optional))
+		return choose(values, p.ConfigMap.Items, mode, isTrue(p.ConfigMap.Optional), err)
 	case p.DownwardAPI != nil:
-		return r.downward(p.DownwardAPI.Items)
+		return r.downward(p.DownwardAPI.Items, mode)
 	}
 	return nil, errors.New("project: the lab supports serviceAccountToken, secret, configMap and downwardAPI")
 }
 
-// token asks for a token of the pod's ServiceAccount that is good as long as the
-// pod is.
+// token is a ServiceAccount's token and when to ask for the next.
+type token struct {
+	content []byte
+	renew   time.Time
+}
+
+// token returns a token of the pod's ServiceAccount that is good as long as the
+// pod is. Like the kubelet, it asks for a new one when a fifth of its time is
+// left.
 func (r *runner) token(ctx context.Context, p *corev1.ServiceAccountTokenProjection) ([]byte, error) {
+	if have, ok := r.tokens[p.Audience]; ok && time.Now().Before(have.renew) {
+		return have.content, nil
+	}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		ExpirationSeconds: p.ExpirationSeconds,
 		BoundObjectRef:    &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: r.pod.Name, UID: r.pod.UID},
@@ -110,11 +129,15 @@ func (r *runner) token(ctx context.Context, p *corev1.ServiceAccountTokenProject
 	if err != nil {
 		return nil, fmt.Errorf("request token of ServiceAccount %s: %w", r.pod.Spec.ServiceAccountName, err)
 	}
-	return []byte(granted.Status.Token), nil
+	now := time.Now()
+	fresh := token{content: []byte(granted.Status.Token)}
+	fresh.renew = now.Add(granted.Status.ExpirationTimestamp.Sub(now) * 4 / 5)
+	r.tokens[p.Audience] = fresh
+	return fresh.content, nil
 }
 
-func (r *runner) downward(list []corev1.DownwardAPIVolumeFile) (map[string][]byte, error) {
-	files := map[string][]byte{}
+func (r *runner) downward(list []corev1.DownwardAPIVolumeFile, mode *int32) (map[string]file, error) {
+	files := map[string]file{}
 	for _, item := range list {
 		if item.FieldRef == nil {
 			return nil, fmt.Errorf("project %s: the lab supports fieldRef only", item.Path)
@@ -123,40 +146,55 @@ func (r *runner) downward(list []corev1.DownwardAPIVolumeFile) (map[string][]byt
 		if err != nil {
 			return nil, err
 		}
-		files[item.Path] = []byte(value)
+		files[item.Path] = file{content: []byte(value), mode: fileMode(item.Mode, mode)}
 	}
 	return files, nil
 }
 
-// items applies a manifest's choice of keys and file names.
-func items(values map[string][]byte, list []corev1.KeyToPath, optional bool, err error) (map[string][]byte, error) {
-	if err != nil || len(list) == 0 {
-		return values, err
+// choose applies a manifest's choice of keys, file names and modes.
+func choose(values map[string][]byte, list []corev1.KeyToPath, mode *int32, optional bool, err error) (map[string]file, error) {
+	if err != nil {
+		return nil, err
 	}
-	files := map[string][]byte{}
+	files := map[string]file{}
+	if len(list) == 0 {
+		for key, value := range values {
+			files[key] = file{content: value, mode: fileMode(nil, mode)}
+		}
+	}
 	for _, item := range list {
 		value, ok := values[item.Key]
 		if !ok && !optional {
 			return nil, fmt.Errorf("find key %s: it is not there", item.Key)
 		}
 		if ok {
-			files[item.Path] = value
+			files[item.Path] = file{content: value, mode: fileMode(item.Mode, mode)}
 		}
 	}
 	return files, nil
 }
 
+// fileMode returns the first mode that is given, or Kubernetes' default.
+func fileMode(modes ...*int32) fs.FileMode {
+	for _, mode := range modes {
+		if mode != nil {
+			return fs.FileMode(*mode) & fs.ModePerm //nolint:gosec // the API server bounds it to 0777
+		}
+	}
+	return 0o644
+}
+
 // syncDir makes a directory hold exactly the files, each replaced at once. With
-// keep it may hold others too.
-func syncDir(dir string, files map[string][]byte, keep bool) error {
+// keep, what is in it is the container's own affair.
+func syncDir(dir string, files map[string]file, keep bool) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
 	if keep {
-		return os.Chmod(dir, 0o777) // emptyDir is for whoever the container runs as
+		return os.Chmod(dir, 0o777) // for whoever the container runs as
 	}
-	for name, content := range files {
-		if err := replaceFile(filepath.Join(dir, name), content); err != nil {
+	for name, f := range files {
+		if err := replaceFile(filepath.Join(dir, name), f); err != nil {
 			return err
 		}
 	}
@@ -174,15 +212,19 @@ func syncDir(dir string, files map[string][]byte, keep bool) error {
 	return nil
 }
 
-func replaceFile(path string, content []byte) error {
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, content) {
+func replaceFile(path string, f file) error {
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, f.content) {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(path+".new", content, 0o644); err != nil {
+	fresh := path + ".new"
+	if err := os.WriteFile(fresh, f.content, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(path+".new", path)
+	if err := os.Chmod(fresh, f.mode); err != nil {
+		return err
+	}
+	return os.Rename(fresh, path)
 }
