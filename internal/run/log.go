@@ -64,9 +64,20 @@ func logLevels() []namedLevel {
 	}
 }
 
-// Logger returns a logger that writes one JSON object per line.
+// Logger returns a logger that writes one JSON object per line. Values that have a
+// name for people are written by it: a Service as "namespace/name", a reason as a word.
 func (l *LogLevel) Logger(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l.level}))
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l.level, ReplaceAttr: byName}))
+}
+
+// byName is a [slog.HandlerOptions.ReplaceAttr].
+func byName(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindAny {
+		if named, ok := a.Value.Any().(fmt.Stringer); ok {
+			a.Value = slog.StringValue(named.String())
+		}
+	}
+	return a
 }
 
 // BridgeKlog sends what client-go says through klog to log, so that the process

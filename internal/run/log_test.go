@@ -6,10 +6,13 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"testing"
 
 	"k8s.io/klog/v2"
+
+	"github.com/herald-lb/herald/internal/lb"
 )
 
 func TestLogLevels(t *testing.T) {
@@ -48,6 +51,18 @@ func TestZeroLogLevelIsInfo(t *testing.T) {
 	var level LogLevel
 	if level.String() != "info" || level.Logger(nil).Enabled(context.Background(), slog.LevelDebug) {
 		t.Errorf("zero value is %s", &level)
+	}
+}
+
+func TestValuesAreLoggedByName(t *testing.T) {
+	var lines strings.Builder
+	var level LogLevel
+	level.Logger(&lines).Info("m", lb.LogKeyService, lb.ServiceName{Namespace: "default", Name: "web"},
+		lb.LogKeyReason, lb.ReasonNoPool, lb.LogKeyIP, netip.MustParseAddr("192.0.2.1"), lb.LogKeyCount, 7)
+	for _, want := range []string{`"service":"default/web"`, `"reason":"NoPool"`, `"ip":"192.0.2.1"`, `"count":7`, `"level":"INFO"`} {
+		if !strings.Contains(lines.String(), want) {
+			t.Errorf("no %s in %s", want, lines.String())
+		}
 	}
 }
 

@@ -24,6 +24,9 @@ const (
 	eventAnnounceFailed = "announceFailed"
 )
 
+// logKeyOwner is the elected node; lb.LogKeyNode is this one in all records.
+const logKeyOwner = "owner"
+
 // talkative is how many changes of one round are logged one by one at level info. In
 // larger rounds, a node's death say, there is one record with their number, and the
 // rest is for level debug.
@@ -274,5 +277,5 @@ func (n *news) attributes() []any {
 	if n.released {
 		return append(attributes, lb.LogKeyReason, "Released")
 	}
-	return append(attributes, lb.LogKeyNode, n.owner, lb.LogKeyReason, n.reason)
+	return append(attributes, logKeyOwner, n.owner, lb.LogKeyReason, n.reason)
 }

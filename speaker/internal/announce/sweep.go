@@ -72,7 +72,7 @@ func (w *sweeper) run(ctx context.Context) {
 		again := time.Time{}
 		if err := w.sweep(ctx, node); err != nil && ctx.Err() == nil {
 			w.statuses.errors.Add(1)
-			w.statuses.log.Warn("statuses of a dead node not deleted, trying again", lb.LogKeyNode, node, lb.LogKeyError, err)
+			w.statuses.log.Warn("statuses of a dead node not deleted, trying again", lb.LogKeyMember, node, lb.LogKeyError, err)
 			again = time.Now().Add(sweepRetry)
 		}
 		w.settle(node, again)
@@ -117,7 +117,7 @@ func (w *sweeper) sweep(ctx context.Context, node lb.NodeName) error {
 		}
 	}
 	if len(left) > 0 {
-		s.log.Info("statuses of a dead node deleted", lb.LogKeyNode, node, lb.LogKeyCount, len(left))
+		s.log.Info("statuses of a dead node deleted", lb.LogKeyMember, node, lb.LogKeyCount, len(left))
 	}
 	return nil
 }

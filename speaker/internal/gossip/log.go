@@ -15,9 +15,8 @@ import (
 
 // Keys of log records that only this package writes.
 const (
-	logKeyEvent    = "event"
-	logKeyFarewell = "farewell"
-	logKeyStep     = "step"
+	logKeyEvent = "event"
+	logKeyStep  = "step"
 )
 
 const (

@@ -165,9 +165,7 @@ func (m *Members) note(n *memberlist.Node, event string, alive bool) {
 	m.mu.Unlock()
 
 	m.metrics.events.WithLabelValues(event).Inc()
-	// What memberlist calls a leave is the farewell of a live member or a verdict.
-	m.log.Info("membership changed", logKeyEvent, event, lb.LogKeyMember, name,
-		logKeyFarewell, n.State == memberlist.StateLeft, lb.LogKeyCount, count)
+	m.log.Info("membership changed", logKeyEvent, event, lb.LogKeyMember, name, lb.LogKeyCount, count)
 	ring(m.changed)
 	ring(m.moved)
 	if !alive {
