@@ -15,7 +15,7 @@ import (
 // hardware address there is the node that announces.
 func (d *demo) visit(ctx context.Context) error {
 	for _, addr := range d.addrs {
-		d.tell.say("> client1$ curl http://%s/", netip.AddrPortFrom(addr, 80))
+		d.tell.say("> client1$ curl http://%s/", inURL(addr))
 		var pod, podNode string
 		err := await(ctx, "an answer from "+addr.String(), func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
@@ -36,6 +36,14 @@ func (d *demo) visit(ctx context.Context) error {
 		d.owner = node
 	}
 	return nil
+}
+
+// inURL returns addr as URLs have it (RFC 3986 section 3.2.2).
+func inURL(addr netip.Addr) string {
+	if addr.Is6() {
+		return "[" + addr.String() + "]"
+	}
+	return addr.String()
 }
 
 // announcer returns what the client's neighbour table has for addr.
@@ -63,7 +71,7 @@ const (
 // tells what the client saw.
 func (d *demo) cutOff(ctx context.Context) error {
 	d.tell.say("")
-	d.tell.say("The client now connects to both addresses every %v.", connectEvery)
+	d.tell.say("The client now connects to both addresses every %d ms.", connectEvery.Milliseconds())
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var records []*probe.Probe
@@ -102,7 +110,10 @@ func (d *demo) cutOff(ctx context.Context) error {
 	for range records {
 		<-stopped
 	}
-	return d.tellGaps(records)
+	if err := d.tellGaps(records); err != nil || !d.keep {
+		return err
+	}
+	return node.Rejoin()
 }
 
 func (d *demo) connect(addr netip.Addr) probe.Ask {

@@ -14,10 +14,10 @@ func (d *demo) end(ctx context.Context, failure error) error {
 		return d.tell.step("taking everything down", d.lab.Close)
 	}
 	d.tell.say("")
-	d.tell.say("The lab stays. As root:")
+	d.tell.say("The lab stays, with all cables plugged in again. As root:")
 	d.tell.showf("export KUBECONFIG=%s", d.lab.Kubeconfig())
 	d.tell.showf("kubectl get services,servicel2statuses -A")
-	d.tell.showf("bin/lab exec client1 -- bash    # a shell outside the cluster")
+	d.tell.showf("bin/lab exec -name %[1]s client1 -- bash    # a shell outside the cluster", d.lab.Name())
 	d.tell.showf("bin/lab down %s", d.lab.Name())
 	if err := toldInBackground(); err != nil {
 		return err
