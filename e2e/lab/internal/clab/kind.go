@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -156,6 +157,7 @@ func (p *parser) matchMembers(t *Topology, nodes *object) {
 			t.Nodes = append(t.Nodes, Node{Name: m.Name, Kind: Member, Mgmt: true})
 		}
 	}
+	slices.SortFunc(t.Nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
 }
 
 func names(c Cluster) string {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -169,8 +170,12 @@ func (o *object) dictionary(key string) map[string]string {
 	texts := make(map[string]string, len(child.fields))
 	for k, v := range child.fields {
 		switch v := v.(type) {
-		case string, float64, bool:
-			texts[k] = fmt.Sprint(v)
+		case string:
+			texts[k] = v
+		case bool:
+			texts[k] = strconv.FormatBool(v)
+		case float64:
+			texts[k] = strconv.FormatFloat(v, 'f', -1, 64)
 		default:
 			child.refuse(k, "is %v, want a scalar", v)
 		}

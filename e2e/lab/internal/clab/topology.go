@@ -55,6 +55,9 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
+// MarshalText returns the same name.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // Node is one namespace to build.
 type Node struct {
 	Name   string
@@ -73,7 +76,7 @@ type Node struct {
 
 // Bind shows a file of the host inside a node.
 type Bind struct {
-	// Source is an absolute path on the host.
+	// Source is a path on the host.
 	Source string
 	// Target is an absolute path inside the node.
 	Target string
