@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -77,8 +76,8 @@ func (l *Lab) PID(target string) (int, error) {
 	return p.PID(), nil
 }
 
-// target finds a process by "NODE/CONTAINER", "NODE/POD", "NODE/kube-proxy" or
-// "control-plane/PROGRAM".
+// target finds a process by "NODE/CONTAINER", "NODE/POD", "NODE/kube-proxy",
+// "ROUTER/DAEMON" or "control-plane/PROGRAM".
 func (l *Lab) target(name string) (signaller, error) {
 	host, program, ok := strings.Cut(name, "/")
 	if !ok {
@@ -90,6 +89,12 @@ func (l *Lab) target(name string) (signaller, error) {
 		}
 		return nil, fmt.Errorf("find process %q: the control plane has %s, %s and %s", name,
 			controlplane.Etcd, controlplane.APIServer, controlplane.ControllerManager)
+	}
+	if r := l.routers[host]; r != nil {
+		if k := r.Keeper(program); k != nil {
+			return k, nil
+		}
+		return nil, fmt.Errorf("find process %q: the router runs %s", name, strings.Join(r.Daemons(), ", "))
 	}
 	n, err := l.Node(host)
 	if err != nil {
@@ -146,21 +151,4 @@ func (l *Lab) SetReady(ctx context.Context, namespace, pod string, ready bool) e
 		return fmt.Errorf("set readiness of pod %s/%s: %w", namespace, pod, err)
 	}
 	return nil
-}
-
-// poll calls done until it says yes, or ctx ends, or it fails.
-func poll(ctx context.Context, every time.Duration, done func() (bool, error)) error {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		ok, err := done()
-		if ok || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-ticker.C:
-		}
-	}
 }

@@ -82,12 +82,21 @@ func (h *Host) Netns() *netns.Namespace { return h.fabric.Netns }
 // Command returns a command that will run on the host. Its process id is the
 // program's own.
 func (h *Host) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
+	if flags := h.NsenterFlags(); flags != nil {
+		words := append(flags, "--", program)
+		return h.fabric.Netns.Command(ctx, "nsenter", append(words, args...)...)
+	}
 	return h.fabric.Netns.Command(ctx, program, args...)
 }
 
-// Mounts returns the path of the host's own mount namespace; empty for a host
-// that shares the machine's, as all but routers do.
-func (h *Host) Mounts() string { return "" }
+// NsenterFlags are the flags that take nsenter(1) into what a host has of its own
+// besides its network: a router has its files and its name.
+func (h *Host) NsenterFlags() []string {
+	if r := h.lab.routers[h.Name()]; r != nil {
+		return r.NsenterFlags()
+	}
+	return nil
+}
 
 // Exec runs a command on the host and returns what it printed to standard
 // output. What it printed to standard error is in the error, if there is one.

@@ -23,6 +23,7 @@ import (
 	"github.com/herald-lb/herald/e2e/lab/internal/fabric"
 	"github.com/herald-lb/herald/e2e/lab/internal/kubelet"
 	"github.com/herald-lb/herald/e2e/lab/internal/registry"
+	"github.com/herald-lb/herald/e2e/lab/internal/router"
 )
 
 // Lab is a running cluster and the network around it. Its methods may be called
@@ -40,6 +41,7 @@ type Lab struct {
 	control   *controlplane.ControlPlane
 	kubelet   *kubelet.Kubelet
 	nodes     map[string]*Node
+	routers   map[string]*router.Router
 	clientset *kubernetes.Clientset
 
 	stopPods  context.CancelFunc // ends pods, while the API server still hears of it
@@ -80,7 +82,7 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 	}
 	l := &Lab{
 		options: o, log: o.Log, topology: topology, programs: programs,
-		registry: reg, record: record, nodes: map[string]*Node{},
+		registry: reg, record: record, nodes: map[string]*Node{}, routers: map[string]*router.Router{},
 		stopPods: func() {}, stopRest: func() {},
 	}
 	if err := l.start(ctx); err != nil {
@@ -96,7 +98,7 @@ const logsDir = "logs"
 // clearDir removes everything but logs from the lab's directory.
 func (l *Lab) clearDir() error {
 	var errs []error
-	for _, name := range []string{"credentials", controlplane.Etcd, "nodes", "pods", "pod"} {
+	for _, name := range []string{"credentials", controlplane.Etcd, "nodes", "pods", "pod", "routers"} {
 		errs = append(errs, os.RemoveAll(filepath.Join(l.Dir(), name)))
 	}
 	return errors.Join(errs...)
@@ -159,6 +161,9 @@ func (l *Lab) startControlPlane(ctx context.Context) error {
 	} else {
 		l.podPath = l.options.Pod
 	}
+	if err := l.startRouters(ctx, run); err != nil {
+		return err
+	}
 	return control.WaitReady(ctx)
 }
 
@@ -191,6 +196,9 @@ func (l *Lab) close() error {
 	errs = append(errs, l.rest.Wait())
 	for _, n := range l.nodes {
 		n.spawner.Close()
+	}
+	for _, r := range l.routers {
+		r.Close()
 	}
 	if l.control != nil {
 		l.control.Close()

@@ -19,6 +19,7 @@ import (
 	"github.com/herald-lb/herald/e2e/lab/internal/fabric"
 	"github.com/herald-lb/herald/e2e/lab/internal/kubelet"
 	"github.com/herald-lb/herald/e2e/lab/internal/pod"
+	"github.com/herald-lb/herald/e2e/lab/internal/router"
 	"github.com/herald-lb/herald/e2e/lab/netns"
 )
 
@@ -26,6 +27,38 @@ import (
 // are the node's internal ones. Without it, they are those of its first link, and
 // without addresses there, of the management network.
 const NodeInterfaceLabel = "herald-lab/node-interface"
+
+// startRouters starts FRR on all routers at once; run is their life.
+func (l *Lab) startRouters(ctx, run context.Context) error {
+	var setup errgroup.Group
+	for _, n := range l.topology.Nodes {
+		if n.Kind != clab.Router {
+			continue
+		}
+		files := map[string]string{}
+		for _, b := range n.Binds {
+			files[filepath.Base(b.Target)] = b.Source
+		}
+		r, err := router.New(ctx, router.Config{
+			Name: n.Name, Netns: l.fabric.Host(n.Name).Netns, Files: files,
+			Dir: filepath.Join(l.Dir(), "routers", n.Name), LogDir: filepath.Join(l.Dir(), logsDir),
+			Shim: l.podPath, Word: pod.Router, Log: l.log,
+		})
+		if err != nil {
+			return err
+		}
+		l.routers[n.Name] = r
+		l.rest.Go(func() error { return r.Run(run) })
+		setup.Go(func() error {
+			if err := r.WaitReady(ctx); err != nil {
+				return err
+			}
+			host := &Host{lab: l, fabric: l.fabric.Host(n.Name)}
+			return fabric.RunCommands(ctx, n, host.Command)
+		})
+	}
+	return setup.Wait()
+}
 
 // startNodes makes the cluster's nodes work: routes, kube-proxies, kubelets.
 func (l *Lab) startNodes(ctx context.Context) error {

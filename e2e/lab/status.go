@@ -3,6 +3,9 @@
 package lab
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/herald-lb/herald/e2e/lab/internal/controlplane"
 	"github.com/herald-lb/herald/e2e/lab/internal/fabric"
 )
@@ -17,12 +20,18 @@ type Running struct {
 }
 
 // Status returns all processes that the lab keeps running: the control plane's,
-// then each node's.
+// the routers', then each node's.
 func (l *Lab) Status() []Running {
 	var list []Running
 	for _, name := range []string{controlplane.Etcd, controlplane.APIServer, controlplane.ControllerManager} {
 		k := l.control.Keeper(name)
 		list = append(list, Running{Target: fabric.ControlPlane + "/" + name, PID: k.PID(), Restarts: k.Restarts()})
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.routers)) {
+		for _, daemon := range l.routers[name].Daemons() {
+			k := l.routers[name].Keeper(daemon)
+			list = append(list, Running{Target: k.Name(), PID: k.PID(), Restarts: k.Restarts()})
+		}
 	}
 	for _, n := range l.Nodes() {
 		list = append(list, Running{Target: n.Name() + "/kube-proxy", PID: n.proxy.PID(), Restarts: n.proxy.Restarts()})

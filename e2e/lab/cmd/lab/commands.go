@@ -130,8 +130,9 @@ func execOn(ctx context.Context, in *invocation) error {
 	}
 	cmd := host.Command(ctx, words[0], words[1:]...)
 	args := cmd.Args
-	if mounts, err := control.Call(ctx, l.Socket, control.Request{Command: "mounts", Args: in.args[:1]}); err == nil && mounts != "" {
-		args = slices.Insert(args, 1, "--mount="+mounts)
+	request := control.Request{Command: "nsenter-flags", Args: in.args[:1]}
+	if flags, err := control.Call(ctx, l.Socket, request); err == nil { // a pod, or the lab's program is dead: none
+		args = slices.Insert(args, 1, strings.Fields(flags)...)
 	}
 	return replace(cmd.Path, args, os.Environ())
 }

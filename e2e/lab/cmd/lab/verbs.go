@@ -61,7 +61,7 @@ func verbs() []verb {
 		{"apiserver", "stop|start|restart", "stop or start the API server", 1, 1, quiet(apiServer)},
 		{"ready", "NAMESPACE/POD true|false", "override a pod's readiness", 2, 2, quiet(ready)},
 		{"clients", "", "", 0, 0, clients},
-		{"mounts", "", "", 1, 1, mounts},
+		{"nsenter-flags", "", "", 1, 1, nsenterFlags},
 	}
 }
 
@@ -150,11 +150,11 @@ func clients(_ context.Context, l *lab.Lab, _ []string) (string, error) {
 	return strings.Join(names, " "), nil
 }
 
-// mounts returns the mount namespace of a host that has one of its own.
-func mounts(_ context.Context, l *lab.Lab, args []string) (string, error) {
+// nsenterFlags returns how to enter what a host has besides its network.
+func nsenterFlags(_ context.Context, l *lab.Lab, args []string) (string, error) {
 	h, err := l.Host(args[0])
 	if err != nil {
 		return "", err
 	}
-	return h.Mounts(), nil
+	return strings.Join(h.NsenterFlags(), " "), nil
 }

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -74,7 +75,8 @@ func (f *Fabric) Hosts() []*Host {
 	return hosts
 }
 
-// Build creates all namespaces and links, and runs the commands of the topology.
+// Build creates all namespaces and links, and runs the commands of the topology,
+// except those of routers.
 func (f *Fabric) Build(ctx context.Context) error {
 	if err := f.addControlPlane(); err != nil {
 		return err
@@ -90,11 +92,23 @@ func (f *Fabric) Build(ctx context.Context) error {
 		}
 	}
 	for _, n := range f.topology.Nodes {
-		for _, words := range n.Exec {
-			out, err := f.hosts[n.Name].Netns.Command(ctx, words[0], words[1:]...).CombinedOutput()
-			if err != nil {
-				return fmt.Errorf("run %q on %s: %w: %s", strings.Join(words, " "), n.Name, err, strings.TrimSpace(string(out)))
-			}
+		if n.Kind == clab.Router {
+			continue // may want to speak to its daemons, which are yet to be started
+		}
+		if err := RunCommands(ctx, n, f.hosts[n.Name].Netns.Command); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RunCommands runs a node's commands one after the other; command makes one that
+// runs on the node.
+func RunCommands(ctx context.Context, n clab.Node, command func(ctx context.Context, program string, args ...string) *exec.Cmd) error {
+	for _, words := range n.Exec {
+		out, err := command(ctx, words[0], words[1:]...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("run %q on %s: %w: %s", strings.Join(words, " "), n.Name, err, strings.TrimSpace(string(out)))
 		}
 	}
 	return nil
@@ -130,11 +144,11 @@ func (f *Fabric) addControlPlane() error {
 func (f *Fabric) addHost(n clab.Node, index int) error {
 	settings := endHostSysctls()
 	switch n.Kind {
-	case clab.Member:
+	case clab.Member, clab.Router:
 		settings = nodeSysctls()
 	case clab.Switch:
 		settings = switchSysctls()
-	case clab.Client, clab.Router:
+	case clab.Client:
 	}
 	maps.Copy(settings, n.Sysctls)
 	h, err := f.create(n.Name, n.Kind, settings)

@@ -171,7 +171,7 @@ func endHostSysctls() map[string]string {
 	}
 }
 
-// nodeSysctls are what a Kubernetes node has on top: it forwards.
+// nodeSysctls are what a Kubernetes node and a router have on top: they forward.
 func nodeSysctls() map[string]string {
 	settings := endHostSysctls()
 	settings["net.ipv4.ip_forward"] = "1"

@@ -3,7 +3,8 @@
 // Package pod is what a pod's process is before and instead of its program: the
 // step from a process to a container, and the lab's own program, echo.
 //
-// It owns the argument words by which a binary is called for either. It must not
+// It owns the argument words by which a binary is called for either, and for what
+// holds a router's namespaces. It must not
 // know about the lab, so that the binary stays small: every pod starts it.
 //
 // No goroutines but those of echo.
@@ -21,6 +22,7 @@ import (
 
 	"github.com/herald-lb/herald/e2e/lab/internal/container"
 	"github.com/herald-lb/herald/e2e/lab/internal/echo"
+	"github.com/herald-lb/herald/e2e/lab/internal/router"
 )
 
 // The first arguments that a binary hands to Main.
@@ -29,13 +31,15 @@ const (
 	Container = "container"
 	// Echo serves.
 	Echo = "echo"
+	// Router holds the namespaces of a router.
+	Router = "router"
 )
 
 // defaultPort is where echo listens if it is not told.
 const defaultPort = 8080
 
 // Known says whether Main knows the word.
-func Known(word string) bool { return word == Container || word == Echo }
+func Known(word string) bool { return word == Container || word == Echo || word == Router }
 
 // Main does what the first argument says and returns the exit status.
 func Main(args []string) int {
@@ -43,10 +47,12 @@ func Main(args []string) int {
 	switch {
 	case len(args) == 1 && args[0] == Container:
 		err = container.Become()
+	case len(args) == 3 && args[0] == Router:
+		err = router.Hold(args[1], args[2])
 	case len(args) > 0 && args[0] == Echo:
 		err = serve(args[1:])
 	default:
-		fmt.Fprintf(os.Stderr, "usage: %s %s | %s [PORT...]\n", os.Args[0], Container, Echo)
+		fmt.Fprintf(os.Stderr, "usage: %s %s | %s [PORT...] | %s NAME DIRECTORY\n", os.Args[0], Container, Echo, Router)
 		return 2
 	}
 	if err != nil {
