@@ -122,5 +122,25 @@ func Distance(from, to netip.Addr) (hi, lo uint64) {
 	return hi, lo
 }
 
+// ShortestPrefix returns the length of the largest prefix that lies in r as a whole.
+func (r Range) ShortestPrefix() int {
+	bits := r.first.BitLen()
+	for length := range bits {
+		// The only candidates of this length begin at first, or at the next boundary.
+		p := netip.PrefixFrom(r.first, length).Masked()
+		if p.Addr().Less(r.first) {
+			next := RangeOf(p).last.Next()
+			if !next.IsValid() {
+				continue
+			}
+			p = netip.PrefixFrom(next, length)
+		}
+		if r.Contains(p.Addr()) && r.Contains(RangeOf(p).last) {
+			return length
+		}
+	}
+	return bits
+}
+
 // String returns "first-last", the form IPAddressPool.spec.addresses takes.
 func (r Range) String() string { return r.first.String() + "-" + r.last.String() }

@@ -18,6 +18,10 @@ type Config struct {
 	Pools []Pool
 	// L2Advertisements are sorted by name.
 	L2Advertisements []L2Advertisement
+	// Peers are sorted by name. Which of them a node has, PeersOn says.
+	Peers []Peer
+	// BGPAdvertisements are sorted by age, the oldest first: its LocalPref counts.
+	BGPAdvertisements []BGPAdvertisement
 }
 
 // PoolByName returns the pool with that name.

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 
@@ -84,6 +85,15 @@ func decode(manifests string) (lb.Objects, error) {
 			err = add(&objects.BFDProfiles, document)
 		case "Community":
 			err = add(&objects.Communities, document)
+		case "Secret":
+			var secrets []*corev1.Secret
+			err = add(&secrets, document)
+			if objects.Secrets == nil {
+				objects.Secrets = make(map[string]*corev1.Secret)
+			}
+			for _, s := range secrets {
+				objects.Secrets[s.Name] = s
+			}
 		case "": // Only comments.
 		default:
 			err = fmt.Errorf("kind %q is none of the configuration", kind.Kind)
@@ -107,9 +117,11 @@ func add[T any](list *[]*T, document string) error {
 // The golden files show a configuration in these types: all of it, in words.
 type (
 	view struct {
-		Pools            []poolView    `json:"pools,omitempty"`
-		L2Advertisements []l2View      `json:"l2Advertisements,omitempty"`
-		Problems         []problemView `json:"problems,omitempty"`
+		Pools             []poolView    `json:"pools,omitempty"`
+		L2Advertisements  []l2View      `json:"l2Advertisements,omitempty"`
+		Peers             []peerView    `json:"peers,omitempty"`
+		BGPAdvertisements []bgpView     `json:"bgpAdvertisements,omitempty"`
+		Problems          []problemView `json:"problems,omitempty"`
 	}
 	poolView struct {
 		Name          string          `json:"name"`
@@ -161,6 +173,7 @@ func render(config lb.Config, problems []lb.Problem) view {
 			PreferredNodes: preferred, Interfaces: ad.Interfaces, ServiceSelectors: allWords(ad.ServiceSelectors),
 		})
 	}
+	v.Peers, v.BGPAdvertisements = renderBGP(config)
 	for _, p := range problems {
 		v.Problems = append(v.Problems, problemView{p.Object.String(), p.Field, p.Reason.String(), p.Fatal, p.Message})
 	}

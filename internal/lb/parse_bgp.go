@@ -4,125 +4,143 @@ package lb
 
 import (
 	"fmt"
-	"strconv"
+	"maps"
+	"slices"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/herald-lb/herald/api/v1beta1"
-	"github.com/herald-lb/herald/api/v1beta2"
 )
 
-// checkBGP finds what is wrong with the BGP kinds that a schema cannot see, because it
-// takes several objects to see it.
-func (p *configParser) checkBGP(objects Objects) {
-	aliases := p.checkCommunities(objects.Communities)
-	profiles := nameSet(objects.BFDProfiles)
-	for _, o := range byName(objects.BGPPeers) {
-		p.checkPeer(o, profiles)
+// parseBGP reads the BGP kinds. Pools must have been read.
+func (p *configParser) parseBGP(objects Objects) {
+	p.parsePeers(objects)
+	parser := advertisementParser{
+		configParser: p, peers: make(map[string]struct{}, len(objects.BGPPeers)),
+		aliases: p.parseCommunities(objects.Communities), first: make(map[string]string),
 	}
-	peers := nameSet(objects.BGPPeers)
-	for _, o := range byName(objects.BGPAdvertisements) {
-		p.checkBGPAdvertisement(o, peers, aliases)
+	for _, o := range objects.BGPPeers {
+		parser.peers[o.Name] = struct{}{}
 	}
-}
-
-func nameSet[T metav1.Object](objects []T) map[string]bool {
-	names := make(map[string]bool, len(objects))
-	for _, o := range objects {
-		names[o.GetName()] = true
-	}
-	return names
-}
-
-// checkCommunities returns the aliases that are defined, by name. Of an alias that
-// several objects define the oldest object's definition counts.
-func (p *configParser) checkCommunities(objects []*v1beta1.Community) map[string]bool {
-	definedBy := make(map[string]string)
-	aliases := make(map[string]bool)
-	for _, o := range byAge(objects) {
-		r := report{object: objectOf("Community", o)}
-		for i, alias := range o.Spec.Communities {
-			at := field.NewPath("spec", "communities").Index(i)
-			if err := checkCommunity(alias.Value); err != nil {
-				r.note(ReasonInvalid, at.Child("value").String(), "%v; the alias %q is not defined until then", err, alias.Name)
-				continue
-			}
-			owner, defined := definedBy[alias.Name]
-			switch {
-			case !defined:
-				definedBy[alias.Name] = o.Name
-				aliases[alias.Name] = true
-			case owner == o.Name:
-				r.note(ReasonInvalid, at.Child("name").String(), "the alias %q is defined twice in this object and the first counts; remove one of them", alias.Name)
-			default:
-				r.note(ReasonConflict, at.Child("name").String(), "the alias %q is defined by the older Community %q, which counts; rename or remove one of them", alias.Name, owner)
-			}
+	for _, o := range byAge(objects.BGPAdvertisements) {
+		r := report{object: objectOf("BGPAdvertisement", o)}
+		ad := parser.parse(&r, o)
+		if !r.rejected {
+			parser.checkTwin(&r, ad)
+			p.config.BGPAdvertisements = append(p.config.BGPAdvertisements, ad)
 		}
 		p.report(r)
 	}
-	return aliases
 }
 
-// checkCommunity reports what is wrong with a community (RFC 1997) or a large
-// community (RFC 8092) in text form.
-func checkCommunity(s string) error {
-	parts, bits := strings.Split(s, ":"), 16
-	want := 2
-	if parts[0] == "large" {
-		parts, bits, want = parts[1:], 32, 3
-	}
-	valid := len(parts) == want
-	for _, part := range parts {
-		_, err := strconv.ParseUint(part, 10, bits)
-		valid = valid && err == nil
-	}
-	if !valid {
-		return fmt.Errorf("%q is not a community; write one such as 64512:100 or large:64512:1:2", s)
-	}
-	return nil
+// advertisementParser reads BGPAdvertisements, the oldest first.
+type advertisementParser struct {
+	*configParser
+	// peers are the names of all BGPPeers, those that cannot be used included.
+	peers   map[string]struct{}
+	aliases aliases
+	// first is the oldest advertisement that says a thing, by what it says.
+	first map[string]string
 }
 
-func (p *configParser) checkPeer(o *v1beta2.BGPPeer, profiles map[string]bool) {
-	r := report{object: objectOf("BGPPeer", o)}
-	r.selectors(field.NewPath("spec", "nodeSelectors"), o.Spec.NodeSelectors)
-	if name := o.Spec.BFDProfile; name != "" && !profiles[name] {
-		r.note(ReasonUnknownReference, "spec.bfdProfile", "there is no BFDProfile %q; create it, or correct the name", name)
+func (p *advertisementParser) parse(r *report, o *v1beta1.BGPAdvertisement) BGPAdvertisement {
+	s, spec := &o.Spec, field.NewPath("spec")
+	ad := BGPAdvertisement{
+		Namespace: o.Namespace, Name: o.Name, Created: o.CreationTimestamp.Time,
+		Pools:            p.coveredPools(r, spec, s.IPAddressPools, s.IPAddressPoolSelectors),
+		Aggregation4:     r.length(spec.Child("aggregationLength"), s.AggregationLength, 1, 32),
+		Aggregation6:     r.length(spec.Child("aggregationLengthV6"), s.AggregationLengthV6, 0, 128),
+		LocalPref:        s.LocalPref,
+		Communities:      r.communities(spec.Child("communities"), s.Communities, p.aliases),
+		NodeSelectors:    r.selectors(spec.Child("nodeSelectors"), s.NodeSelectors),
+		Peers:            p.told(r, spec.Child("peers"), s.Peers),
+		ServiceSelectors: r.selectors(spec.Child("serviceSelectors"), s.ServiceSelectors),
 	}
-	p.report(r)
+	if len(s.ServiceSelectors) > 0 && (ad.Aggregation4 != 32 || ad.Aggregation6 != 128) {
+		r.reject(ReasonInvalid, spec.Child("serviceSelectors").String(),
+			"cannot be combined with aggregation, which is for all Services in a prefix; remove one of the two")
+	}
+	if !r.rejected {
+		p.checkLengths(r, &ad)
+	}
+	return ad
 }
 
-func (p *configParser) checkBGPAdvertisement(o *v1beta1.BGPAdvertisement, peers, aliases map[string]bool) {
-	r := report{object: objectOf("BGPAdvertisement", o)}
-	spec := field.NewPath("spec")
-	p.coveredPools(&r, spec, o.Spec.IPAddressPools, o.Spec.IPAddressPoolSelectors)
-	r.selectors(spec.Child("nodeSelectors"), o.Spec.NodeSelectors)
-	r.selectors(spec.Child("serviceSelectors"), o.Spec.ServiceSelectors)
-	r.distinct(spec.Child("peers"), o.Spec.Peers)
-	for i, name := range o.Spec.Peers {
-		if !peers[name] {
-			r.note(ReasonUnknownReference, spec.Child("peers").Index(i).String(), "there is no BGPPeer %q; create it, or correct the name", name)
+// length reads an aggregation length; it is that of the address itself when unset.
+func (r *report) length(path *field.Path, value *int32, least, bits int32) int {
+	if value == nil {
+		return int(bits)
+	}
+	if *value < least || *value > bits {
+		r.reject(ReasonInvalid, path.String(), "%d is out of range; use %d to %d", *value, least, bits)
+	}
+	return int(*value)
+}
+
+// told returns the peers that an advertisement names, or nil if it names none, which
+// means all. It names none of them any more when the last one is gone: then nobody is
+// told, rather than everybody.
+func (p *advertisementParser) told(r *report, path *field.Path, names []string) map[string]struct{} {
+	if len(names) == 0 {
+		return nil
+	}
+	told := make(map[string]struct{}, len(names))
+	r.distinct(path, names)
+	for i, name := range names {
+		if _, ok := p.peers[name]; !ok {
+			r.note(ReasonUnknownReference, path.Index(i).String(), "there is no BGPPeer %q; create it, or correct the name", name)
+			continue
+		}
+		told[name] = struct{}{}
+	}
+	return told
+}
+
+// checkLengths notes ranges of the pools that are smaller than a prefix of the
+// advertisement, which would then draw traffic for addresses outside the pool.
+func (p *advertisementParser) checkLengths(r *report, ad *BGPAdvertisement) {
+	fields := map[Family]string{IPv4: "spec.aggregationLength", IPv6: "spec.aggregationLengthV6"}
+	for i := range p.config.Pools {
+		pool := &p.config.Pools[i]
+		if _, ok := ad.Pools[pool.Name]; !ok {
+			continue
+		}
+		for _, entry := range pool.Ranges {
+			if f := entry.Family(); !ad.Fits(entry) {
+				r.note(ReasonInvalid, fields[f], "%d is shorter than the shortest prefix in %s of IPAddressPool %q, which has length %d; "+
+					"addresses of that range are advertised one by one", ad.Aggregation(f), entry, pool.Name, entry.ShortestPrefix())
+			}
 		}
 	}
-	r.distinct(spec.Child("communities"), o.Spec.Communities)
-	for i, c := range o.Spec.Communities {
-		checkCommunityReference(&r, spec.Child("communities").Index(i), c, aliases)
-	}
-	p.report(r)
 }
 
-// checkCommunityReference checks a community of an advertisement: a value, which has
-// colons, or an alias, which must be defined.
-func checkCommunityReference(r *report, at *field.Path, c string, aliases map[string]bool) {
-	if aliases[c] {
+// checkTwin notes that an older advertisement says the same already.
+func (p *advertisementParser) checkTwin(r *report, ad BGPAdvertisement) {
+	says := ad.says()
+	if older, ok := p.first[says]; ok {
+		r.note(ReasonRedundant, "spec", "says the same as the older BGPAdvertisement %q and adds nothing to it; delete one of them", older)
 		return
 	}
-	if !strings.Contains(c, ":") {
-		r.note(ReasonUnknownReference, at.String(), "no Community defines the alias %q; define it, or correct the name", c)
-		return
+	p.first[says] = ad.Name
+}
+
+// says returns all that an advertisement says, in canonical form.
+func (a *BGPAdvertisement) says() string {
+	peers := "all"
+	if a.Peers != nil {
+		peers = strings.Join(slices.Sorted(maps.Keys(a.Peers)), " ")
 	}
-	if err := checkCommunity(c); err != nil {
-		r.reject(ReasonInvalid, at.String(), "%v", err)
+	return fmt.Sprintf("%q %d %d %d %v %q %q %q", slices.Sorted(maps.Keys(a.Pools)), a.Aggregation4, a.Aggregation6,
+		a.LocalPref, a.Communities, canonical(a.NodeSelectors), peers, canonical(a.ServiceSelectors))
+}
+
+func canonical(selectors []labels.Selector) []string {
+	forms := make([]string, 0, len(selectors))
+	for _, s := range selectors {
+		forms = append(forms, s.String())
 	}
+	slices.Sort(forms)
+	return forms
 }

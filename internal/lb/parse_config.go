@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -23,6 +24,9 @@ type Objects struct {
 	BGPPeers          []*v1beta2.BGPPeer
 	BFDProfiles       []*v1beta1.BFDProfile
 	Communities       []*v1beta1.Community
+	// Secrets are those that peers may take passwords from, by name. Nil: Secrets are
+	// not known here, and what a peer says about one is taken for right.
+	Secrets map[string]*corev1.Secret
 }
 
 // ParseConfig reads the configuration. The result depends on what the objects say,
@@ -35,7 +39,7 @@ func ParseConfig(objects Objects) (Config, []Problem) {
 	p := configParser{poolLabels: make(map[string]labels.Set, len(objects.Pools))}
 	p.parsePools(objects.Pools)
 	p.parseL2Advertisements(objects.L2Advertisements)
-	p.checkBGP(objects)
+	p.parseBGP(objects)
 	slices.SortStableFunc(p.problems, func(a, b Problem) int { return compareObject(a.Object, b.Object) })
 	return p.config, p.problems
 }
