@@ -3,7 +3,9 @@
 package stories
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -130,6 +132,32 @@ func TestAdvertisementByInterface(t *testing.T) {
 			s.expectAnnounced(addr)
 		}
 		s.expectL2Interfaces("web", lanLink)
+	})
+}
+
+// A host that has the address in its neighbour table checks from time to time whether
+// that is still so, and asks the node alone (RFC 1122 section 2.3.2.1, RFC 4861 section
+// 7.3): it gets an answer.
+func TestNeighborUnreachabilityDetection(t *testing.T) {
+	eachFamily(t, func(s *story, f family) {
+		addrs, owner := s.givenAnnounced("web", f)
+		s.expectReachable(addrs)
+		for _, addr := range addrs {
+			mac, err := s.client.MACOf(addr)
+			s.must(err)
+			_, err = s.client.Exec(s.ctx, "ip", "neighbour", "replace", addr.String(), "lladdr", mac.String(), "dev", lanLink, "nud", "probe")
+			s.must(err)
+			s.await(patience, "the client to have "+addr.String()+" confirmed", func() error {
+				out, err := s.client.Exec(s.ctx, "ip", "neighbour", "show", "to", addr.String(), "nud", "reachable")
+				if err == nil && !strings.Contains(out, mac.String()) {
+					err = fmt.Errorf("there is %q", out)
+				}
+				return err
+			})
+			if seen := s.clientSees(addr); seen != owner {
+				s.Errorf("%s is confirmed to be at %s; want %s", addr, seen, owner)
+			}
+		}
 	})
 }
 

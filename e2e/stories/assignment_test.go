@@ -171,6 +171,40 @@ func TestDeleteAndReuse(t *testing.T) {
 	})
 }
 
+// A pool that grows, or shrinks without losing an address in use, changes nothing for
+// those who have one; a pool that goes takes its addresses with it.
+func TestPoolEditedAndDeleted(t *testing.T) {
+	eachFamily(t, func(s *story, f family) {
+		p := s.givenPool(f, of(2))
+		s.givenPods(s.nodes...)
+		s.givenService("a", f)
+		s.expectAddresses("a", p.addrs(0))
+		s.givenService("b", f)
+		s.expectAddresses("b", p.addrs(1))
+		s.givenService("c", f)
+		s.expectWaiting("c", "AllocationFailed", "")
+
+		p.addresses = p.ranges(4)
+		s.applyPool(p)
+		s.expectAddresses("c", p.addrs(2))
+		p.addresses = p.ranges(3)
+		s.applyPool(p)
+
+		other := s.givenPool(f)
+		s.deletePool(p)
+		for _, name := range []string{"a", "b", "c"} {
+			s.await(patience, name+" to move to the other pool", func() error {
+				addrs := addressesOf(s.service(name))
+				if len(addrs) != f.size() || !other.contains(addrs[0]) {
+					return fmt.Errorf("it has %v", addrs)
+				}
+				return nil
+			})
+			s.expectReachable(s.expectAssigned(name, other))
+		}
+	})
+}
+
 func TestClassMismatch(t *testing.T) {
 	s := begin(t)
 	s.givenPool(ipv4)

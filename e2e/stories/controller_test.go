@@ -17,7 +17,7 @@ import (
 
 // The controller is restarted five times, the last time without a chance to say
 // goodbye, while two Services wait for an address. Nobody's address changes, not even
-// for a moment.
+// for a moment, and nobody says again what was said.
 func TestControllerRestartedFiveTimes(t *testing.T) {
 	eachFamily(t, func(s *story, f family) {
 		p := s.givenPool(f, of(3))
@@ -47,6 +47,13 @@ func TestControllerRestartedFiveTimes(t *testing.T) {
 
 		if seen := changes(); len(seen) > 0 {
 			s.Errorf("addresses changed: %v", seen)
+		}
+		for name, addrs := range want {
+			if addrs == nil {
+				s.expectEvents(name, "AllocationFailed", 1)
+			} else {
+				s.expectEvents(name, "IPAllocated", 1)
+			}
 		}
 		s.deleteService("a")
 		s.await(patience, "one of the two to be served", func() error {
@@ -118,6 +125,24 @@ func TestTakeoverBeforeAssignment(t *testing.T) {
 			s.Errorf("addresses changed: %v", seen)
 		}
 	})
+}
+
+// The API server restarts. Whoever has an address keeps it, and the next one gets one.
+func TestAPIServerRestarted(t *testing.T) {
+	s := begin(t)
+	addrs, owner := s.givenAnnounced("web", dual)
+	records, stop := s.connectToAll(addrs)
+	s.must(s.lab.RestartAPIServer(s.ctx))
+	s.canary()
+	for i, addr := range addrs {
+		s.expectAnswers(records[i], 20)
+		s.expectAnnouncedBy(addr, owner)
+	}
+	stop()
+	s.expectGaps(addrs, records)
+	s.expectAddresses("web", addrs)
+	s.expectEvents("web", "IPAllocated", 1)
+	s.expectEvents("web", "nodeAssigned", 1)
 }
 
 func ingress(addrs []netip.Addr) string {

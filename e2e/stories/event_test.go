@@ -10,12 +10,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// eventsOf returns the Events about a Service, as "Reason: message", one for each time
+// eventsOf returns the Events about a Service, and none about its predecessors, as "Reason: message", one for each time
 // that it happened, oldest first.
 func (s *story) eventsOf(service string) []string {
 	s.Helper()
 	list, err := s.api().CoreV1().Events(s.ns).List(s.ctx, metav1.ListOptions{
-		FieldSelector: "involvedObject.kind=Service,involvedObject.name=" + service,
+		FieldSelector: "involvedObject.kind=Service,involvedObject.uid=" + string(s.service(service).UID),
 	})
 	s.must(err)
 	var events []string

@@ -54,10 +54,66 @@ func TestNodeDies(t *testing.T) {
 
 		s.must(node.Rejoin())
 		for _, addr := range addrs {
-			s.expectAnnounced(addr)
+			s.expectAnnouncedBy(addr, owner)
 		}
 		s.expectReachable(addrs)
 	})
+}
+
+// The node that announces loses its power, and gets it again. What it said about itself
+// is not left standing.
+func TestNodeLosesPower(t *testing.T) {
+	s := begin(t)
+	addrs, owner := s.givenBackendsElsewhere(dual)
+	records, stop := s.connectToAll(addrs)
+	node, err := s.lab.Node(owner)
+	s.must(err)
+	s.afterwards(func() { s.check(node.Revive()) })
+	s.must(node.Kill(s.ctx))
+
+	var next string
+	for i, addr := range addrs {
+		next = s.expectMoved(addr, owner)
+		s.expectAnswers(records[i], 20)
+	}
+	stop()
+	s.expectGaps(addrs, records)
+	s.expectL2Status("web", next)
+
+	s.must(node.Revive())
+	for _, addr := range addrs {
+		s.expectAnnouncedBy(addr, owner)
+	}
+	s.expectL2Status("web", owner)
+}
+
+// The API server is away when the node that announces dies: nobody needs it to decide
+// who announces next. When it is there again, all goes on.
+func TestNodeDiesWithoutAPIServer(t *testing.T) {
+	s := begin(t)
+	addrs, owner := s.givenBackendsElsewhere(dual)
+	records, stop := s.connectToAll(addrs)
+	node, err := s.lab.Node(owner)
+	s.must(err)
+	s.afterwards(func() { s.must(s.lab.StartAPIServer(s.ctx)) })
+	s.afterwards(func() { s.check(node.Rejoin()) })
+	s.must(s.lab.StopAPIServer(s.ctx))
+	s.must(node.Isolate())
+
+	for i, addr := range addrs {
+		s.expectMoved(addr, owner)
+		s.expectAnswers(records[i], 20)
+	}
+	stop()
+	s.expectGaps(addrs, records)
+
+	s.must(node.Rejoin())
+	for _, addr := range addrs {
+		s.expectAnnouncedBy(addr, owner)
+	}
+	s.must(s.lab.StartAPIServer(s.ctx))
+	s.expectL2Status("web", owner)
+	s.canary()
 }
 
 // The speaker that announces is killed. Traffic does not stop, because the node still
