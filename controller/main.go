@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	coordination "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -95,6 +96,7 @@ func serve(ctx context.Context, o *options, log *slog.Logger) error {
 	registry := run.NewRegistry()
 	controller, err := assign.New(assign.Config{
 		Client:    client,
+		Lease:     types.NamespacedName{Namespace: o.Namespace, Name: leaseName},
 		Lock:      lock,
 		Namespace: o.Namespace,
 		Class:     o.class,

@@ -9,10 +9,10 @@ import (
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/tools/leaderelection/resourcelock"
-
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
 	"github.com/herald-lb/herald/internal/kube"
 )
@@ -23,8 +23,9 @@ const component = "metallb-controller"
 // Config is what a Controller needs. All fields but Class and Secret are required.
 type Config struct {
 	Client *kube.Client
-	// Lock is the Lease that replicas compete for.
-	Lock resourcelock.Interface
+	// Lease is the Lease that replicas compete for, Lock is the means to do it.
+	Lease types.NamespacedName
+	Lock  resourcelock.Interface
 	// Namespace is where the configuration and the memberlist Secret are.
 	Namespace string
 	// Class is the loadBalancerClass of the Services that are ours. Empty: those
@@ -61,7 +62,7 @@ func New(config Config) (*Controller, error) {
 // Ready returns nil once the controller has seen every object it looks at. A replica
 // that does not lead is ready too: it can take over at once.
 func (c *Controller) Ready() error {
-	if !c.watched.synced() {
+	if !c.watched.all.synced() {
 		return errors.New("the first lists of objects have not arrived yet")
 	}
 	return nil
@@ -69,16 +70,17 @@ func (c *Controller) Ready() error {
 
 // Run follows the API server and leads when it is its turn, until ctx ends.
 func (c *Controller) Run(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
-	for _, run := range c.watched.tasks() {
-		group.Go(func() error { return run(ctx) })
+	stands := candidate{
+		lock: c.fence.watch(c.config.Lock), leases: c.config.Client.Leases, lease: c.config.Lease, log: c.config.Log, term: c.term,
 	}
+	stands.before = stands.look(ctx)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return c.watched.run(ctx) })
 	group.Go(func() error {
-		if err := c.watched.wait(ctx); err != nil {
+		if err := c.watched.essential().wait(ctx); err != nil {
 			return nil //nolint:nilerr // ctx has ended
 		}
 		c.metrics.configLoaded.Set(1)
-		stands := candidate{lock: c.fence.watch(c.config.Lock), log: c.config.Log, term: c.term}
 		return stands.run(ctx)
 	})
 	return group.Wait()
@@ -86,12 +88,13 @@ func (c *Controller) Run(ctx context.Context) error {
 
 // term does the work of one term of leadership. All it knows is new: what the last
 // term knew may be outdated, and the API server has what matters.
-func (c *Controller) term(ctx context.Context) error {
+func (c *Controller) term(ctx context.Context, fresh bool) error {
 	events := kube.NewEventWriter(c.config.Client, component, "", c.config.Log)
 	out := newOutbox(c.fence.guard(c.config.Client.Services), events, c.metrics, c.config.Log)
 	events.Gate = out.giveWay
 	report := newReporter(c.patchers(), c.metrics, c.config.Log)
 	decide := newDecider(c.watched, c.owns, out, report, c.config.Log)
+	decide.fresh = fresh
 	keeper := secretKeeper{c.config.Client.Secrets, c.config.Namespace, c.config.Secret, c.config.Log}
 
 	c.metrics.beginTerm(out, events.Dropped)

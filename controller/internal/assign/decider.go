@@ -7,12 +7,14 @@ import (
 	"context"
 	"log/slog"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/herald-lb/herald/controller/internal/ipam"
@@ -28,8 +30,15 @@ type objects interface {
 	services() []*corev1.Service
 	servicesIn(namespace string) []*corev1.Service
 	namespaceLabels(name string) labels.Set
-	config() lb.Objects
+	// config returns the configuration, and whether that is all of it: while other
+	// kinds are still to come, it is good enough for pools only.
+	config() (objects lb.Objects, complete bool)
+	// catchUp returns once all that the API server has now is shown.
+	catchUp(context.Context) error
 }
+
+// catchUpRetry is the time between two attempts to catch up.
+const catchUpRetry = time.Second
 
 // key names what has changed: a Service, or with an empty name a namespace, or with
 // both empty the configuration.
@@ -44,6 +53,11 @@ type decider struct {
 	reporter *reporter
 	log      *slog.Logger
 
+	// fresh reports that the informers lack no write of another leader.
+	fresh bool
+	// begun is closed when the takeover is over.
+	begun chan struct{}
+
 	queue workqueue.TypedInterface[key]
 	ipam  *ipam.Allocator
 	// known are the Services that ipam knows.
@@ -56,13 +70,14 @@ type decider struct {
 }
 
 type known struct {
-	uid    string
+	uid    types.UID
 	reason lb.Reason
 }
 
 func newDecider(o objects, owns func(*corev1.Service) bool, out *outbox, r *reporter, log *slog.Logger) *decider {
 	return &decider{
 		objects: o, owns: owns, outbox: out, reporter: r, log: log,
+		begun:   make(chan struct{}),
 		queue:   workqueue.NewTyped[key](),
 		ipam:    ipam.New(),
 		known:   map[lb.ServiceName]known{},
@@ -76,6 +91,7 @@ func (d *decider) run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, d.queue.ShutDown)
 	defer stop()
 	d.takeOver(ctx)
+	close(d.begun)
 	for {
 		k, stopped := d.queue.Get()
 		if stopped {
@@ -92,6 +108,13 @@ func (d *decider) run(ctx context.Context) error {
 // sweep has the Services looked at again whose last write the informer should have
 // shown by now, until ctx ends.
 func (d *decider) sweep(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-d.begun:
+	}
+	// The start has needed more memory than what follows will.
+	debug.FreeOSMemory()
 	ticker := time.NewTicker(patience / 3)
 	defer ticker.Stop()
 	for {
@@ -110,38 +133,57 @@ func (d *decider) sweep(ctx context.Context) error {
 // first, before any other is given; then all claims are looked at, in that order.
 func (d *decider) takeOver(ctx context.Context) {
 	started := time.Now()
+	if !d.fresh {
+		d.catchUp(ctx)
+	}
+	caughtUp := time.Since(started)
 	d.configure()
-	var claims []ipam.Claim
+	var sightings []sighting
 	for _, s := range d.objects.services() {
 		if d.owns(s) {
-			claims = append(claims, d.claim(s))
+			sightings = append(sightings, d.sight(s))
 		}
 	}
-	slices.SortFunc(claims, byAge)
+	slices.SortFunc(sightings, func(a, b sighting) int { return byAge(a.claim.Service, b.claim.Service) })
 	causes := map[lb.ServiceName]string{}
-	for _, c := range claims {
-		if len(c.Service.Addresses) == 0 {
+	for _, s := range sightings {
+		if len(s.observed.addresses) == 0 {
 			continue
 		}
-		if o := d.ipam.Adopt(c); o.Cause != "" {
+		if o := d.ipam.Adopt(s.claim); o.Cause != "" {
 			causes[o.Service] = o.Cause
 		}
 	}
-	adopted := time.Since(started)
-	for _, c := range claims {
+	for _, s := range sightings {
 		if ctx.Err() != nil {
 			return
 		}
-		d.assign(c, causes[c.Service.Name])
+		d.assign(s, causes[s.claim.Service.Name])
 	}
 	d.report()
-	d.log.Info("taken over", lb.LogKeyCount, len(claims), "adopted_after", adopted, "decided_after", time.Since(started))
+	d.log.Info("taken over", lb.LogKeyCount, len(sightings), "caught_up_after", caughtUp, "decided_after", time.Since(started))
 }
 
-func byAge(a, b ipam.Claim) int {
-	return cmp.Or(a.Service.Created.Compare(b.Service.Created),
-		cmp.Compare(a.Service.Name.Namespace, b.Service.Name.Namespace),
-		cmp.Compare(a.Service.Name.Name, b.Service.Name.Name))
+// catchUp waits until the informers show the last writes of whoever led before.
+func (d *decider) catchUp(ctx context.Context) {
+	pause := time.NewTicker(catchUpRetry)
+	defer pause.Stop()
+	for ctx.Err() == nil {
+		err := d.objects.catchUp(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		d.log.Warn("takeover delayed, trying again", lb.LogKeyError, err)
+		select {
+		case <-ctx.Done():
+		case <-pause.C:
+		}
+	}
+}
+
+func byAge(a, b *lb.Service) int {
+	return cmp.Or(a.Created.Compare(b.Created),
+		cmp.Compare(a.Name.Namespace, b.Name.Namespace), cmp.Compare(a.Name.Name, b.Name.Name))
 }
 
 // handle looks at what has changed.
@@ -162,27 +204,53 @@ func (d *decider) handle(k key) {
 func (d *decider) reconcile(name lb.ServiceName) {
 	s, ok := d.objects.service(name)
 	ours := ok && d.owns(s)
-	if k, isKnown := d.known[name]; isKnown && (!ours || k.uid != string(s.UID)) {
+	k, isKnown := d.known[name]
+	if isKnown && (!ours || k.uid != s.UID) {
 		d.release(name)
 	}
 	switch {
 	case ours:
-		d.assign(d.claim(s), "")
+		d.assign(d.sight(s), "")
 	case ok:
 		d.outbox.forget(name) // another implementation's: not even tidied up
-	default:
-		d.outbox.clear(name)
+	case isKnown:
+		d.outbox.clear(name, k.uid)
 	}
+}
+
+// sighting is a Service as the informer shows it.
+type sighting struct {
+	uid        types.UID
+	claim      ipam.Claim
+	observed   state
+	deprecated []string
+}
+
+func (d *decider) sight(s *corev1.Service) sighting {
+	svc, problems := lb.ParseService(s)
+	seen := sighting{
+		uid:      s.UID,
+		claim:    ipam.Claim{Service: &svc, NamespaceLabels: d.objects.namespaceLabels(s.Namespace)},
+		observed: observe(s, &svc),
+	}
+	for _, p := range problems {
+		switch {
+		case p.Fatal:
+			seen.claim.Invalid = strings.TrimPrefix(seen.claim.Invalid+"; "+p.Field+": "+p.Message, "; ")
+		case p.Reason == lb.ReasonDeprecated:
+			seen.deprecated = append(seen.deprecated, p.Message)
+		}
+	}
+	return seen
 }
 
 // assign makes the claim the Service's current one. cause is why addresses found at
 // the takeover were not adopted.
-func (d *decider) assign(c ipam.Claim, cause string) {
-	out := d.ipam.Assign(c)
-	if out[0].Cause == "" {
-		out[0].Cause = cause
-	}
-	d.apply(out)
+func (d *decider) assign(seen sighting, cause string) {
+	out := d.ipam.Assign(seen.claim)
+	out[0].Cause = firstNonEmpty(out[0].Cause, cause)
+	d.write(out[0], seen)
+	d.apply(out[1:])
 }
 
 func (d *decider) release(name lb.ServiceName) {
@@ -193,9 +261,11 @@ func (d *decider) release(name lb.ServiceName) {
 
 // configure reads the configuration anew.
 func (d *decider) configure() {
-	objs := d.objects.config()
+	objs, complete := d.objects.config()
 	config, problems := lb.ParseConfig(objs)
-	d.reporter.configured(objs, problems)
+	if complete {
+		d.reporter.configured(objs, problems)
+	}
 	// Labels and edits of other kinds change nothing here, and happen more often.
 	if d.pools != nil && reflect.DeepEqual(d.pools, config.Pools) {
 		return
@@ -205,21 +275,25 @@ func (d *decider) configure() {
 	d.apply(d.ipam.SetPools(config.Pools))
 }
 
-// apply has the outcomes written.
+// apply has outcomes written that other Services' changes have brought about.
 func (d *decider) apply(outcomes []ipam.Outcome) {
 	for _, o := range outcomes {
 		s, ok := d.objects.service(o.Service)
-		if k := d.known[o.Service]; !ok || k.uid != "" && k.uid != string(s.UID) {
-			continue // gone in the meantime, or succeeded: its own key is in the queue
+		if ok && d.known[o.Service].uid == s.UID {
+			d.write(o, d.sight(s))
 		}
-		svc, problems := lb.ParseService(s)
-		d.count(o.Service, &known{svc.UID, o.Reason})
-		d.outbox.put(draft{
-			service: o.Service, uid: s.UID, observed: observe(s, &svc), want: desire(o),
-			cause: o.Cause, deprecated: deprecated(problems),
-		})
-		d.tell(o)
+		// Else it is gone in the meantime, or has a successor: its key is in the queue.
 	}
+}
+
+// write has one outcome written.
+func (d *decider) write(o ipam.Outcome, seen sighting) {
+	d.count(o.Service, &known{seen.uid, o.Reason})
+	d.outbox.put(draft{
+		service: o.Service, uid: seen.uid, observed: seen.observed, want: desire(o),
+		cause: o.Cause, deprecated: seen.deprecated,
+	})
+	d.tell(o)
 }
 
 // tell logs an outcome that is news.
@@ -247,29 +321,6 @@ func (d *decider) count(name lb.ServiceName, k *known) {
 		d.reasons[k.reason]++
 		d.known[name] = *k
 	}
-}
-
-// claim returns what the Service asks for.
-func (d *decider) claim(s *corev1.Service) ipam.Claim {
-	svc, problems := lb.ParseService(s)
-	c := ipam.Claim{Service: &svc, NamespaceLabels: d.objects.namespaceLabels(s.Namespace)}
-	for _, p := range problems {
-		if p.Fatal {
-			c.Invalid = strings.TrimPrefix(c.Invalid+"; "+p.Field+": "+p.Message, "; ")
-		}
-	}
-	return c
-}
-
-// deprecated returns what there is to say about deprecated annotations.
-func deprecated(problems []lb.Problem) []string {
-	var messages []string
-	for _, p := range problems {
-		if p.Reason == lb.ReasonDeprecated {
-			messages = append(messages, p.Message)
-		}
-	}
-	return messages
 }
 
 // report gives the reporter the counters as they are now.

@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
@@ -22,12 +25,61 @@ const (
 	retryPeriod   = 2 * time.Second
 )
 
+// leases is access to Leases.
+type leases interface {
+	Get(ctx context.Context, namespace, name string) (*coordinationv1.Lease, error)
+}
+
 // candidate leads for as long as it holds the Lease.
 type candidate struct {
-	lock resourcelock.Interface
-	log  *slog.Logger
+	lock   resourcelock.Interface
+	leases leases
+	// lease names the Lease of lock.
+	lease types.NamespacedName
+	log   *slog.Logger
+	// before is what the Lease said before the informers began. Nil: not known.
+	before *tenure
 	// term does the leader's work until its context ends. It must return soon then.
-	term func(context.Context) error
+	// fresh reports that the informers show all that any other leader has written.
+	term func(ctx context.Context, fresh bool) error
+}
+
+// tenure is who leads, and how often that has changed.
+type tenure struct {
+	holder      string
+	transitions int32
+}
+
+// look returns what the Lease says, or nil if that cannot be found out.
+func (c *candidate) look(ctx context.Context) *tenure {
+	l, err := c.leases.Get(ctx, c.lease.Namespace, c.lease.Name)
+	switch {
+	case apierrors.IsNotFound(err):
+		return &tenure{transitions: -1} // whoever makes it begins with 0
+	case err != nil:
+		return nil
+	}
+	t := &tenure{}
+	if l.Spec.HolderIdentity != nil {
+		t.holder = *l.Spec.HolderIdentity
+	}
+	if l.Spec.LeaseTransitions != nil {
+		t.transitions = *l.Spec.LeaseTransitions
+	}
+	return t
+}
+
+// alone reports whether nobody else has led since before: the informers, which began
+// after that, then lack no write of another leader.
+func (c *candidate) alone(now *tenure) bool {
+	b := c.before
+	switch {
+	case b == nil || now == nil || now.holder != c.lock.Identity():
+		return false
+	case b.holder == c.lock.Identity():
+		return now.transitions == b.transitions
+	}
+	return b.holder == "" && now.transitions == b.transitions+1
 }
 
 // run stands for election until ctx ends, again and again: a term that ends because
@@ -40,6 +92,7 @@ func (c *candidate) run(ctx context.Context) error {
 		if err := c.stand(ctx); err != nil {
 			return err
 		}
+		c.before = nil
 	}
 	return nil
 }
@@ -93,7 +146,7 @@ func (c *candidate) lead(ctx, leading context.Context) error {
 	defer end()
 	stop := context.AfterFunc(ctx, end)
 	defer stop()
-	err := c.term(term)
+	err := c.term(term, c.alone(c.look(term)))
 	if ctx.Err() == nil && leading.Err() != nil {
 		c.log.Warn("lost the Lease, standing for election again", lb.LogKeyMember, c.lock.Identity())
 	}

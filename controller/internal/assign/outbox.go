@@ -5,6 +5,7 @@ package assign
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -27,6 +28,11 @@ const (
 	// patience is how long a successful write may stay unseen in the informer before
 	// what the informer shows is believed instead: somebody may have undone it.
 	patience = 30 * time.Second
+	// courtesy is how long a write waits for another Service to give up an address.
+	// Past it, what needs no waiting is written: two may be waiting for each other.
+	courtesy = 200 * time.Millisecond
+	// trickle is the time between two Events while more urgent writes wait.
+	trickle = 50 * time.Millisecond
 )
 
 // statusPatcher writes the status of the objects of one kind. kube.Resource is one.
@@ -39,9 +45,14 @@ type eventSink interface {
 	Write(kube.Event)
 }
 
-// outbox makes the API server agree with the states that are wanted. For each
-// Service it remembers what the API server has and what it shall have, so that
+// outbox makes the API server agree with the states that are wanted. While there is
+// a difference it remembers what the API server has and what it shall have, so that
 // there is one write for one change, one at a time, and only the latest counts.
+// About a Service that is as it shall be it remembers nothing.
+//
+// An address that moves from one Service to another is in at most one status at any
+// time: the write that gives it waits for the write that takes it. Whoever takes
+// over after a crash in between finds no two Services with one address.
 type outbox struct {
 	services statusPatcher
 	events   eventSink
@@ -50,25 +61,11 @@ type outbox struct {
 
 	queue workqueue.TypedRateLimitingInterface[lb.ServiceName]
 
-	mu      sync.Mutex // guards letters and unseen
-	letters map[lb.ServiceName]*letter
-	// unseen are the Services whose last write the informer has not shown yet.
-	unseen map[lb.ServiceName]*letter
-}
-
-// letter is what there is to be written about one Service.
-type letter struct {
-	uid        types.UID
-	base, want state
-	cause      string
-	deprecated []string
-	// sending reports that a patch is on its way.
-	sending bool
-	// written is when base was written. Zero: base was observed.
-	written time.Time
-	// last reports that the Service is gone, or no load balancer any more: want is
-	// blank, and after it has been written there is nothing left to remember.
-	last bool
+	mu       sync.Mutex // guards what follows
+	letters  map[lb.ServiceName]*letter
+	quarters quarters
+	// held are the Services whose write waits for an address to be left.
+	held map[netip.Addr]map[lb.ServiceName]struct{}
 }
 
 func newOutbox(services statusPatcher, events eventSink, m *metrics, log *slog.Logger) *outbox {
@@ -80,7 +77,8 @@ func newOutbox(services statusPatcher, events eventSink, m *metrics, log *slog.L
 		log:      log,
 		queue:    workqueue.NewTypedRateLimitingQueue(limiter),
 		letters:  map[lb.ServiceName]*letter{},
-		unseen:   map[lb.ServiceName]*letter{},
+		quarters: quarters{},
+		held:     map[netip.Addr]map[lb.ServiceName]struct{}{},
 	}
 }
 
@@ -99,47 +97,47 @@ func (o *outbox) put(d draft) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	l, ok := o.letters[d.service]
-	if !ok || l.uid != d.uid {
+	if ok && l.uid != d.uid {
+		o.drop(d.service)
+		ok = false
+	}
+	if !ok {
+		if d.observed.satisfies(d.want) {
+			return
+		}
 		l = &letter{uid: d.uid, base: d.observed}
 		o.letters[d.service] = l
-		delete(o.unseen, d.service)
 	}
-	o.see(d.service, l, d.observed)
-	l.want, l.last = d.want, false
-	if d.cause != "" {
-		l.cause = d.cause
-	}
-	l.deprecated = d.deprecated
-	if !l.base.satisfies(l.want) {
-		o.queue.Add(d.service)
-	}
-}
-
-// see takes notice of what the informer shows, unless it is older than what was
-// written.
-func (o *outbox) see(name lb.ServiceName, l *letter, observed state) {
+	o.rewrite(d.service, l, func() {
+		l.see(d.observed)
+		l.want, l.last, l.deprecated = d.want, false, d.deprecated
+		l.cause = firstNonEmpty(d.cause, l.cause)
+	})
 	switch {
-	case l.sending:
-	case l.written.IsZero(), observed.satisfies(l.base), time.Since(l.written) > patience:
-		l.base, l.written = observed, time.Time{}
-		delete(o.unseen, name)
+	case l.due():
+		o.queue.Add(d.service)
+	case l.done():
+		o.drop(d.service)
 	}
 }
 
 // clear removes what is ours from a Service that is gone or asks for no address any
 // more. If it is gone, the API server will say so, and that is fine.
-func (o *outbox) clear(name lb.ServiceName) {
+func (o *outbox) clear(name lb.ServiceName, uid types.UID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	l, ok := o.letters[name]
-	switch {
-	case !ok:
-	case l.base.blank() && !l.sending:
+	if !ok || l.uid != uid {
 		o.drop(name)
-	default:
-		l.want, l.last = state{}, true
-		o.queue.Add(name)
+		l = &letter{uid: uid, base: anything()}
+		o.letters[name] = l
 	}
+	if l.base.blank() && !l.sending && !l.doubtful {
+		o.drop(name)
+		return
+	}
+	o.rewrite(name, l, func() { l.want, l.last = state{}, true })
+	o.queue.Add(name)
 }
 
 // forget gives up whatever was to be written about a Service.
@@ -149,9 +147,26 @@ func (o *outbox) forget(name lb.ServiceName) {
 	o.drop(name)
 }
 
+// drop removes the letter of a Service, if there is one.
 func (o *outbox) drop(name lb.ServiceName) {
-	delete(o.letters, name)
-	delete(o.unseen, name)
+	if l, ok := o.letters[name]; ok {
+		o.rewrite(name, l, func() { *l = letter{last: true} })
+		delete(o.letters, name)
+	}
+}
+
+// rewrite changes a letter and lets those write who have waited for what that leaves.
+func (o *outbox) rewrite(name lb.ServiceName, l *letter, change func()) {
+	left := l.lingering()
+	o.quarters.leave(name, l)
+	change()
+	o.quarters.enter(name, l)
+	for _, a := range left {
+		for waiting := range o.held[a] {
+			o.queue.Add(waiting)
+		}
+		delete(o.held, a)
+	}
 }
 
 // backlog returns how many Services wait for a write.
@@ -160,7 +175,6 @@ func (o *outbox) backlog() int { return o.queue.Len() }
 // giveWay holds an Event back while more Services wait for a write than can be
 // written at once, though not for ever: news that never come are none.
 func (o *outbox) giveWay(ctx context.Context) {
-	const trickle = 50 * time.Millisecond
 	if o.backlog() <= writers {
 		return
 	}
@@ -178,8 +192,8 @@ func (o *outbox) overdue() []lb.ServiceName {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var names []lb.ServiceName
-	for name, l := range o.unseen {
-		if time.Since(l.written) > patience {
+	for name, l := range o.letters {
+		if !l.written.IsZero() && time.Since(l.written) > patience {
 			names = append(names, name)
 		}
 	}
@@ -212,7 +226,6 @@ func (o *outbox) writeNext(ctx context.Context) bool {
 	}
 	l, c, ok := o.seal(name)
 	if !ok {
-		o.queue.Forget(name)
 		return true
 	}
 	started := time.Now()
@@ -226,62 +239,104 @@ func (o *outbox) writeNext(ctx context.Context) bool {
 }
 
 // seal fixes what is written next about a Service. It reports false if there is
-// nothing to write.
+// nothing to write, or not yet.
 func (o *outbox) seal(name lb.ServiceName) (*letter, change, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	l, ok := o.letters[name]
-	if !ok || !l.last && l.base.satisfies(l.want) {
+	if !ok || !l.due() {
 		return nil, change{}, false
 	}
-	if !l.last {
-		l.want.condition = l.want.condition.starting(l.base.condition, time.Now())
+	want := l.want
+	if taken := o.quarters.taken(name, want.addresses); len(taken) > 0 {
+		if !o.mayGoAhead(name, l, taken) {
+			return nil, change{}, false
+		}
+		want.addresses = without(want.addresses, taken)
 	}
-	l.sending = true
-	return l, change{name, l.uid, l.base, l.want, l.cause, l.deprecated}, true
+	if !l.last {
+		want.condition = want.condition.starting(l.base.condition, time.Now())
+	}
+	o.rewrite(name, l, func() {
+		l.sending = true
+		l.sent = append(l.sent, want.addresses...)
+	})
+	return l, change{name, l.uid, l.base, want, l.cause, l.deprecated}, true
+}
+
+// mayGoAhead has a letter wait until the addresses have been left. It reports true if
+// the letter has waited long enough to be written without them, which it must be
+// where that leaves addresses that others wait for.
+func (o *outbox) mayGoAhead(name lb.ServiceName, l *letter, taken []netip.Addr) bool {
+	for _, a := range taken {
+		if o.held[a] == nil {
+			o.held[a] = map[lb.ServiceName]struct{}{}
+		}
+		o.held[a][name] = struct{}{}
+	}
+	if l.held.IsZero() {
+		l.held = time.Now()
+		o.queue.AddAfter(name, courtesy)
+	}
+	return len(l.lingering()) > 0 && time.Since(l.held) >= courtesy
 }
 
 // deliver records how a write ended, and tells the news or tries again.
 func (o *outbox) deliver(l *letter, c change, err error) {
-	retry, last := o.settle(l, c, err)
+	verdict := o.settle(l, c, err)
 	switch {
-	case retry:
+	case verdict == failed:
 		o.log.Warn("status not written, trying again", lb.LogKeyService, c.service, lb.LogKeyError, err)
 		o.queue.AddRateLimited(c.service)
-	case err == nil && !last:
-		o.queue.Forget(c.service)
+		return
+	case verdict == accepted:
 		for _, e := range news(c) {
 			o.events.Write(e)
 		}
-	default:
-		o.queue.Forget(c.service)
 	}
+	o.queue.Forget(c.service)
 }
 
-func (o *outbox) settle(l *letter, c change, err error) (retry, last bool) {
+// ending is how a write ended.
+type ending int
+
+const (
+	accepted ending = iota
+	failed
+	// obsolete is the end of a letter: the Service is gone, or has been tidied up.
+	obsolete
+)
+
+func (o *outbox) settle(l *letter, c change, err error) ending {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.letters[c.service] != l {
-		return false, true // another Service has the name by now
+		return obsolete // another Service has the name by now
 	}
-	l.sending = false
 	switch {
-	case apierrors.IsNotFound(err), err != nil && l.last && kube.IsGone(err):
+	case apierrors.IsNotFound(err), err != nil && l.last && kube.IsGone(err),
+		err == nil && l.last && c.want.blank():
 		o.drop(c.service)
-		return false, true
+		return obsolete
 	case err != nil:
 		// A conflict is a successor under the same name, which the informer will show
 		// at once, or a write of somebody else at the same instant.
-		return true, l.last
-	case l.last && l.want.blank() && c.want.blank():
-		o.drop(c.service)
-		return false, true
+		o.rewrite(c.service, l, l.doubt)
+		return failed
 	}
-	l.base, l.written = c.want, time.Now()
-	l.cause, l.deprecated = "", nil
-	o.unseen[c.service] = l
-	if l.last || !l.base.satisfies(l.want) {
+	o.rewrite(c.service, l, func() { l.accept(c.want) })
+	switch {
+	case l.due():
 		o.queue.Add(c.service)
+	case l.done():
+		o.drop(c.service)
 	}
-	return false, false
+	return accepted
+}
+
+func firstNonEmpty(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
 }

@@ -37,11 +37,17 @@ func patch(uid types.UID, base, want state) []byte {
 	if addresses {
 		b = append(b, `"loadBalancer":{"ingress":`...)
 		b = appendIngress(b, want.addresses)
-		b = append(b, `},`...)
+		b = append(b, '}')
 	}
-	b = append(b, `"conditions":[`...)
-	b = appendCondition(b, want.condition)
-	return append(b, `]}}`...)
+	if !base.condition.satisfies(want.condition) {
+		if addresses {
+			b = append(b, ',')
+		}
+		b = append(b, `"conditions":[`...)
+		b = appendCondition(b, want.condition)
+		b = append(b, ']')
+	}
+	return append(b, `}}`...)
 }
 
 func appendIngress(b []byte, addresses []netip.Addr) []byte {

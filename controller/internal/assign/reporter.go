@@ -139,7 +139,7 @@ func (r *reporter) writeObject(ctx context.Context, o configObject, u ipam.Usage
 	if !ok {
 		have = o.found()
 	}
-	want := report{accepted: accepted(v, o.generation, have.accepted)}
+	want := report{accepted: acceptedCondition(v, o.generation, have.accepted)}
 	if o.status != nil {
 		want.usage = u
 	}
@@ -160,8 +160,8 @@ func (r *reporter) writeObject(ctx context.Context, o configObject, u ipam.Usage
 	return true
 }
 
-// accepted returns the condition that says the verdict; old is the one that is there.
-func accepted(v lb.Verdict, generation int64, old metav1.Condition) metav1.Condition {
+// acceptedCondition returns the condition that says the verdict; old is the one that is there.
+func acceptedCondition(v lb.Verdict, generation int64, old metav1.Condition) metav1.Condition {
 	const longest = 32768 // of a condition's message, by the API's rules
 	c := metav1.Condition{
 		Type:               v1beta1.ConditionAccepted,

@@ -69,6 +69,12 @@ func desire(o ipam.Outcome) state {
 	return st
 }
 
+// anything is what the API server may have of a Service that the informer does not
+// show any more: there may be something to be removed of every kind.
+func anything() state {
+	return state{untidy: true, condition: condition{status: metav1.ConditionUnknown}}
+}
+
 // blank reports whether there is nothing of ours.
 func (s state) blank() bool {
 	return len(s.addresses) == 0 && s.pool == "" && s.condition == condition{} && !s.untidy
@@ -79,12 +85,16 @@ func (s state) sameAddresses(want state) bool {
 	return !s.untidy && s.pool == want.pool && slices.Equal(s.addresses, want.addresses)
 }
 
-// satisfies reports whether s needs no write to become want. A Service that has what
-// it asks for needs no condition to say so: an upgrade from a version that wrote
-// none is no reason for ten thousand patches.
+// satisfies reports whether s needs no write to become want.
 func (s state) satisfies(want state) bool {
-	return s.sameAddresses(want) && (s.condition.says(want.condition) ||
-		s.condition == condition{} && want.condition.says(contented()))
+	return s.sameAddresses(want) && s.condition.satisfies(want.condition)
+}
+
+// satisfies reports whether c needs no write to become want. A Service that has what
+// it asks for and never had to wait needs no condition to say so, which spares ten
+// thousand of them in the API server and in every informer.
+func (c condition) satisfies(want condition) bool {
+	return c.says(want) || c == condition{} && want.says(contented())
 }
 
 // contented is the condition of a Service that lacks nothing.

@@ -5,8 +5,10 @@ package assign
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync/atomic"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -23,6 +25,9 @@ const indexNamespace = "namespace"
 
 // watched are the informers of everything that the controller looks at.
 type watched struct {
+	client    *kube.Client
+	namespace string
+
 	servicesOf  *kube.Informer[*corev1.Service]
 	namespaces  *kube.Informer[*corev1.Namespace]
 	pools       *kube.Informer[*v1beta1.IPAddressPool]
@@ -34,8 +39,11 @@ type watched struct {
 
 	// reader is told what has changed. Nil: nobody wants to know.
 	reader atomic.Pointer[func(key)]
-	all    []informer
+	all    informers
 }
+
+// informers are several informers of whatever kinds.
+type informers []informer
 
 type informer interface {
 	kube.Syncer
@@ -44,17 +52,12 @@ type informer interface {
 
 // watch prepares the informers. Configuration is read from namespace only.
 func watch(c *kube.Client, namespace string) (*watched, error) {
-	w := &watched{}
+	w := &watched{client: c, namespace: namespace}
 	var failed error
-	w.servicesOf = informerOf(w, &failed, c.Services, kube.Watched[*corev1.Service]{
-		FieldSelector: "spec.type=LoadBalancer",
-		Trim:          kube.TrimService,
-		Indexes: map[string]func(*corev1.Service) []string{
-			indexNamespace: func(s *corev1.Service) []string { return []string{s.Namespace} },
-		},
-	}, func(_, s *corev1.Service) key { return key{s.Namespace, s.Name} })
-	w.namespaces = informerOf(w, &failed, c.Namespaces, kube.Watched[*corev1.Namespace]{Trim: kube.TrimNamespace},
-		func(_, n *corev1.Namespace) key { return key{Namespace: n.Name} })
+	w.servicesOf = informerOf(w, &failed, c.Services, loadBalancers(),
+		func(s *corev1.Service) key { return key{s.Namespace, s.Name} })
+	w.namespaces = informerOf(w, &failed, c.Namespaces, allNamespaces(),
+		func(n *corev1.Namespace) key { return key{Namespace: n.Name} })
 	w.pools = configInformer(w, &failed, c.IPAddressPools, namespace)
 	w.l2 = configInformer(w, &failed, c.L2Advertisements, namespace)
 	w.bgp = configInformer(w, &failed, c.BGPAdvertisements, namespace)
@@ -62,6 +65,20 @@ func watch(c *kube.Client, namespace string) (*watched, error) {
 	w.bfd = configInformer(w, &failed, c.BFDProfiles, namespace)
 	w.communities = configInformer(w, &failed, c.Communities, namespace)
 	return w, failed
+}
+
+func loadBalancers() kube.Watched[*corev1.Service] {
+	return kube.Watched[*corev1.Service]{
+		FieldSelector: "spec.type=LoadBalancer",
+		Trim:          kube.TrimService,
+		Indexes: map[string]func(*corev1.Service) []string{
+			indexNamespace: func(s *corev1.Service) []string { return []string{s.Namespace} },
+		},
+	}
+}
+
+func allNamespaces() kube.Watched[*corev1.Namespace] {
+	return kube.Watched[*corev1.Namespace]{Trim: kube.TrimNamespace}
 }
 
 // object is what all API types are.
@@ -72,7 +89,7 @@ type object interface {
 }
 
 // informerOf prepares one informer whose changes are told by their key.
-func informerOf[T object](w *watched, failed *error, r kube.Resource[T], which kube.Watched[T], keyOf func(old, now T) key) *kube.Informer[T] {
+func informerOf[T object](w *watched, failed *error, r kube.Resource[T], which kube.Watched[T], keyOf func(T) key) *kube.Informer[T] {
 	if *failed != nil {
 		return nil
 	}
@@ -82,9 +99,9 @@ func informerOf[T object](w *watched, failed *error, r kube.Resource[T], which k
 		err = i.OnChange(func(old, now T) {
 			switch {
 			case now == none:
-				w.tell(keyOf(none, old))
+				w.tell(keyOf(old))
 			case old == none || relevant(old, now):
-				w.tell(keyOf(old, now))
+				w.tell(keyOf(now))
 			}
 		})
 	}
@@ -95,7 +112,7 @@ func informerOf[T object](w *watched, failed *error, r kube.Resource[T], which k
 
 // configInformer prepares the informer of one kind of configuration object.
 func configInformer[T object](w *watched, failed *error, r kube.Resource[T], namespace string) *kube.Informer[T] {
-	return informerOf(w, failed, r, kube.Watched[T]{Namespace: namespace}, func(_, _ T) key { return key{} })
+	return informerOf(w, failed, r, kube.Watched[T]{Namespace: namespace}, func(T) key { return key{} })
 }
 
 // relevant reports whether a change may matter. The status of a configuration object
@@ -109,30 +126,48 @@ func relevant[T object](old, now T) bool {
 }
 
 // run follows the API server until ctx ends.
-func (w *watched) tasks() []func(context.Context) error {
-	var runs []func(context.Context) error
+func (w *watched) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
 	for _, i := range w.all {
-		runs = append(runs, i.Run)
+		group.Go(func() error { return i.Run(ctx) })
 	}
-	return runs
+	group.Go(func() error {
+		if w.all.wait(ctx) == nil {
+			w.tell(key{}) // now that it is complete, the configuration can be judged
+		}
+		return nil
+	})
+	return group.Wait()
 }
+
+// essential are the informers without which nothing can be decided. The others only
+// matter for what is said about the configuration.
+func (w *watched) essential() informers { return informers{w.servicesOf, w.namespaces, w.pools} }
 
 // synced reports whether the first complete lists have arrived.
-func (w *watched) synced() bool {
-	for _, i := range w.all {
-		if !i.Synced() {
-			return false
-		}
-	}
-	return true
+func (is informers) synced() bool {
+	return !slices.ContainsFunc(is, func(i informer) bool { return !i.Synced() })
 }
 
-func (w *watched) wait(ctx context.Context) error {
-	syncers := make([]kube.Syncer, len(w.all))
-	for n, i := range w.all {
+// wait blocks until the first complete lists have arrived, or returns ctx's error.
+func (is informers) wait(ctx context.Context) error {
+	syncers := make([]kube.Syncer, len(is))
+	for n, i := range is {
 		syncers[n] = i
 	}
 	return kube.WaitForSync(ctx, syncers...)
+}
+
+// catchUp returns once the informers show everything that decisions depend on and
+// that the API server had at the time of the call.
+func (w *watched) catchUp(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return catchUp(ctx, w.client.Services, loadBalancers(), w.servicesOf) })
+	group.Go(func() error { return catchUp(ctx, w.client.Namespaces, allNamespaces(), w.namespaces) })
+	group.Go(func() error {
+		return catchUp(ctx, w.client.IPAddressPools, kube.Watched[*v1beta1.IPAddressPool]{Namespace: w.namespace}, w.pools)
+	})
+	return group.Wait()
 }
 
 // follow has f told of every change from now on, until it is nil.
@@ -167,7 +202,8 @@ func (w *watched) namespaceLabels(name string) labels.Set {
 	return nil
 }
 
-func (w *watched) config() lb.Objects {
+func (w *watched) config() (objects lb.Objects, complete bool) {
+	complete = w.all.synced()
 	return lb.Objects{
 		Pools:             w.pools.List(),
 		L2Advertisements:  w.l2.List(),
@@ -175,5 +211,5 @@ func (w *watched) config() lb.Objects {
 		BGPPeers:          w.peers.List(),
 		BFDProfiles:       w.bfd.List(),
 		Communities:       w.communities.List(),
-	}
+	}, complete
 }
