@@ -10,6 +10,7 @@ const (
 	LogKeyNode      = "node"
 	LogKeyInterface = "interface"
 	LogKeyMember    = "member"
+	LogKeyPeer      = "peer"
 	LogKeyFamily    = "family"
 	LogKeyReason    = "reason"
 	LogKeyObject    = "object"

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bfd
+
+import (
+	"time"
+
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+// apply does what a machine wants done. The caller holds the lock, as in all that
+// follows.
+func (s *Sessions) apply(e *session, o output, now time.Time) {
+	if o.send {
+		s.send(e, &o.packet)
+	}
+	if o.echo {
+		s.sendEcho(e)
+	}
+	if o.changed {
+		s.report(e, o, now)
+	}
+	if e.index == absent {
+		return // starting: tend puts it into the queue
+	}
+	s.queue.plan(e, e.next())
+	if first := s.queue.first(); s.armed.IsZero() || first.Before(s.armed) {
+		ring(s.bell)
+	}
+}
+
+// report queues a change for OnChange.
+func (s *Sessions) report(e *session, o output, now time.Time) {
+	if e.leaving() {
+		return
+	}
+	c := Change{Path: e.path, Previous: o.previous, Status: e.status()}
+	if c.Previous != Up && c.State == Up {
+		e.counters.ups++
+	}
+	if c.Previous == Up && c.State != Up {
+		e.counters.downs++
+		c.SelfLate = s.selfLate(e, now)
+	}
+	e.counters.notifications++
+	log := s.log.With(lb.LogKeyPeer, e.label(), "state", c.State.String(), "previous", c.Previous.String(),
+		"remote_state", c.RemoteState.String(), lb.LogKeyReason, c.Diagnostic.String())
+	if c.SelfLate > 0 {
+		log = log.With("self_late", c.SelfLate)
+	}
+	log.Info("BFD session changed")
+	s.changes = append(s.changes, c)
+	ring(s.news)
+}
+
+// selfLate is how late our own timers were during the Detection Time, if that is
+// at least the time between two packets of the peer: less than that explains no
+// silence.
+func (s *Sessions) selfLate(e *session, now time.Time) time.Duration {
+	m := e.machine
+	worst := s.lateness.worst(now.Add(-m.detectionTime()))
+	if worst < max(m.minRxInForce, m.remoteMinTx) {
+		return 0
+	}
+	return worst
+}
+
+// send sends a control packet. What cannot be sent is lost, as on a wire.
+func (s *Sessions) send(e *session, p *Packet) {
+	if !s.openSender(e) {
+		return
+	}
+	err := e.sender.send(p.append(s.buffer[:0]))
+	if err == nil {
+		e.counters.controlOut++
+		e.trouble = ""
+		return
+	}
+	s.complain(e, err)
+	// The interface may have another number by now: begin anew.
+	s.closeSender(e)
+}
+
+// complain logs an error in sending, once until there is another or none.
+func (s *Sessions) complain(e *session, err error) {
+	if text := err.Error(); text != e.trouble {
+		e.trouble = text
+		s.log.Warn("BFD packets cannot be sent", lb.LogKeyPeer, e.label(),
+			lb.LogKeyInterface, e.path.Interface, lb.LogKeyError, err)
+	}
+}
+
+// openSender opens the socket to send from, if it is not open. The source port
+// stays the same as long as it can be had (RFC 5881, section 4).
+func (s *Sessions) openSender(e *session) bool {
+	if e.sender != nil {
+		return true
+	}
+	for range 1 << 14 {
+		port := e.port
+		if port == 0 {
+			port = s.nextPort
+			s.nextPort = max(s.nextPort+1, firstSourcePort) // after 65535 comes the first
+		}
+		opened, err := s.network.open(e.path, port)
+		switch {
+		case err == nil:
+			e.sender, e.port = opened, port
+			return true
+		case !isPortTaken(err):
+			s.complain(e, err)
+			return false
+		}
+		e.port = 0
+	}
+	s.complain(e, errPortTaken)
+	return false
+}
+
+func (s *Sessions) closeSender(e *session) {
+	if e.sender == nil {
+		return
+	}
+	if err := e.sender.Close(); err != nil {
+		s.log.Debug("closing a BFD socket", lb.LogKeyPeer, e.label(), lb.LogKeyError, err)
+	}
+	e.sender = nil
+}

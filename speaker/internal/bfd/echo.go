@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bfd
+
+import "time"
+
+// echo is the part of a machine that is about the echo function (RFC 5880,
+// sections 6.4, 6.8.8 and 6.8.9).
+//
+// The other end need not know about our packets: it forwards them back. Whether
+// it does cannot be asked, only tried. So silence is a failure only after one
+// packet has come back; a peer that promises to loop and does not costs packets,
+// not the session, which control packets keep watching at their full rate.
+type echo struct {
+	possible bool
+	sendAt   time.Time // the next packet; zero while the function is not active
+	expireAt time.Time // a failure unless one comes back; zero until one has
+}
+
+// next is when something is due; zero: nothing.
+func (e *echo) next() time.Time { return earliest(e.sendAt, e.expireAt) }
+
+// requiredMinEchoRx is what we advertise: the promise to loop packets back, which
+// the kernel does by forwarding them. 0 is no promise.
+func (m *machine) requiredMinEchoRx() time.Duration {
+	if !m.echo.possible || !m.config.Echo {
+		return 0
+	}
+	return m.config.EchoInterval
+}
+
+// echoInterval is the time between packets of ours before jitter (section
+// 6.8.9); 0 means that none may be sent.
+func (m *machine) echoInterval() time.Duration {
+	if m.requiredMinEchoRx() == 0 || m.state != Up || m.remoteState != Up || m.remoteMinEchoRx == 0 {
+		return 0
+	}
+	return max(m.config.EchoInterval, m.remoteMinEchoRx)
+}
+
+// updateEcho starts and stops the function as state and peer want it.
+func (m *machine) updateEcho(now time.Time) {
+	d := m.echoInterval()
+	switch {
+	case d == 0:
+		m.echo.sendAt, m.echo.expireAt = time.Time{}, time.Time{}
+	case m.echo.sendAt.IsZero():
+		m.echo.sendAt = now.Add(m.jitter(d))
+	}
+}
+
+// takeEcho says whether to send a packet now, and plans the next one.
+func (m *machine) takeEcho(now time.Time) bool {
+	if m.echo.sendAt.IsZero() || m.echo.sendAt.After(now) {
+		return false
+	}
+	m.echo.sendAt = now.Add(m.jitter(m.echoInterval()))
+	return true
+}
+
+// receiveEcho takes a packet of ours that has come back.
+func (m *machine) receiveEcho(now time.Time) {
+	if d := m.echoInterval(); d > 0 {
+		m.echo.expireAt = now.Add(time.Duration(m.config.DetectMultiplier) * d)
+	}
+}
+
+func (m *machine) echoExpired(now time.Time) bool {
+	return !m.echo.expireAt.IsZero() && !m.echo.expireAt.After(now)
+}
