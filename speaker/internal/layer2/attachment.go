@@ -58,7 +58,7 @@ func (a *attachment) touch(address netip.Addr) {
 // for as long as the interface is there by the word of Follow.
 func (a *attachment) run(ctx context.Context) {
 	pause := firstRetry
-	for {
+	for ctx.Err() == nil {
 		begun, err := a.serve(ctx)
 		if ctx.Err() != nil {
 			return
@@ -67,12 +67,18 @@ func (a *attachment) run(ctx context.Context) {
 			pause = firstRetry
 		}
 		a.report(err, pause)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause): //nolint:forbidigo // the shell's own pause
-		}
+		wait(ctx, pause)
 		pause = min(2*pause, lastRetry)
+	}
+}
+
+// wait waits for a time, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
 	}
 }
 

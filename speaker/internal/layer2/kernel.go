@@ -89,12 +89,7 @@ func (s *packetSocket) Send(frame []byte) error {
 
 // Serve implements Socket.
 func (s *packetSocket) Serve(a Answerer) error {
-	r := &reader{
-		socket:   s,
-		answerer: a,
-		spin:     newSpin(runtime.GOMAXPROCS(0)),
-		begun:    time.Now(), //nolint:forbidigo // an adapter; what is measured is the kernel
-	}
+	r := newReader(s, a, runtime.GOMAXPROCS(0))
 	// RawConn.Read calls drain when there may be something to read, and again
 	// after the socket became readable whenever drain has returned false.
 	if err := s.raw.Read(r.drain); err != nil {
@@ -111,6 +106,12 @@ type reader struct {
 	begun    time.Time
 	buffer   [maxFrame]byte
 	err      error
+}
+
+// newReader returns a reader for a process that may use the given number of
+// cores.
+func newReader(s *packetSocket, a Answerer, cores int) *reader {
+	return &reader{socket: s, answerer: a, spin: newSpin(cores), begun: time.Now()}
 }
 
 // drain answers until nothing is left to read, or the socket fails, which makes
@@ -159,7 +160,7 @@ func (r *reader) await(fd int) bool {
 		return false
 	}
 	defer r.socket.kernel.spinning.Store(false)
-	for at := begin; at-begin < patience && !r.socket.closed.Load(); at = r.now() {
+	for at, on := begin, true; on && at-begin < patience && !r.socket.closed.Load(); {
 		n, err := unix.Read(fd, r.buffer[:])
 		if err == nil {
 			r.spin.spent(r.now() - begin)
@@ -170,6 +171,9 @@ func (r *reader) await(fd int) bool {
 			return true // drain meets the error again
 		}
 		runtime.Gosched() // others go first
+		before := at
+		at = r.now()
+		on = r.spin.looked(before, at)
 	}
 	r.spin.spent(r.now() - begin)
 	return false

@@ -81,6 +81,7 @@ func TestNDPAnswer(t *testing.T) {
 	solicited := &ndp.NeighborAdvertisement{Solicited: true, Override: true}
 	toAll := &ndp.NeighborAdvertisement{Override: true}
 	plain := solicitationFrame(t, solicitOptions{})
+	nonce := []ndp.Option{&ndp.RawOption{Type: 14, Length: 1, Value: make([]byte, 6)}}
 	with := func(change func(b []byte)) []byte {
 		b := slices.Clone(plain)
 		change(b)
@@ -97,10 +98,9 @@ func TestNDPAnswer(t *testing.T) {
 		{"multicast without a source option", solicitationFrame(t, solicitOptions{noOption: true}), solicited},
 		{"from a global address", solicitationFrame(t, solicitOptions{source: "2001:db8::9"}), solicited},
 		{"padded", append(slices.Clone(plain), 0, 0, 0), solicited},
-		{"an option of another type", solicitationFrame(t, solicitOptions{extra: []ndp.Option{&ndp.RawOption{Type: 14, Length: 1, Value: make([]byte, 6)}}}), solicited},
+		{"an option of another type", solicitationFrame(t, solicitOptions{extra: nonce}), solicited},
 		{"duplicate address detection", solicitationFrame(t, solicitOptions{source: "::", noOption: true}), toAll},
-		{"duplicate address detection with a nonce (RFC 7527)", solicitationFrame(t, solicitOptions{source: "::", noOption: true,
-			extra: []ndp.Option{&ndp.RawOption{Type: 14, Length: 1, Value: make([]byte, 6)}}}), toAll},
+		{"duplicate address detection with a nonce (RFC 7527)", solicitationFrame(t, solicitOptions{source: "::", noOption: true, extra: nonce}), toAll},
 
 		{"detection that names a sender", solicitationFrame(t, solicitOptions{source: "::"}), nil},
 		{"detection sent by unicast", solicitationFrame(t, solicitOptions{source: "::", noOption: true, destination: testTarget}), nil},

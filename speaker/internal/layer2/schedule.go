@@ -28,9 +28,14 @@ const (
 	// repeatRate bounds those of all later rounds and of refreshing, which nobody
 	// waits for.
 	repeatRate = 1000
-	// slack is how much of the unused budget may be caught up on: as much as a
-	// timer may be late.
-	slack = 10 * time.Millisecond
+
+	// firstSlack and repeatSlack are how much unused budget may be caught up on: as
+	// much as a timer may be late, and repeatPause.
+	firstSlack  = 10 * time.Millisecond
+	repeatSlack = repeatPause + firstSlack
+	// repeatPause is how long to wait at least for those that nobody waits for: ten
+	// thousand addresses are refreshed by 20 wake-ups a second instead of 80.
+	repeatPause = 50 * time.Millisecond
 )
 
 // schedule decides when which address is announced. It knows no clock: the
@@ -62,8 +67,8 @@ func newSchedule(refresh time.Duration, packets int, now time.Time) *schedule {
 		refresh:     refresh,
 		epoch:       now,
 		items:       make(map[netip.Addr]*item),
-		firstBudget: budget{cost: time.Duration(packets) * time.Second / firstRate},
-		laterBudget: budget{cost: time.Duration(packets) * time.Second / repeatRate},
+		firstBudget: budget{cost: time.Duration(packets) * time.Second / firstRate, slack: firstSlack},
+		laterBudget: budget{cost: time.Duration(packets) * time.Second / repeatRate, slack: repeatSlack},
 	}
 }
 
@@ -113,7 +118,7 @@ func (s *schedule) wait(now time.Time) (time.Duration, bool) {
 	case len(s.first) > 0:
 		return max(0, s.firstBudget.free().Sub(now)), true
 	case len(s.later) > 0:
-		return max(0, s.later[0].due.Sub(now), s.laterBudget.free().Sub(now)), true
+		return max(repeatPause, s.later[0].due.Sub(now), s.laterBudget.free().Sub(now)), true
 	}
 	return 0, false
 }
@@ -148,8 +153,9 @@ func fraction(a netip.Addr) float64 {
 // budget spaces announcements evenly: it is a token bucket kept as the time at
 // which the next one would be due if all of the last ones had been on time.
 type budget struct {
-	cost time.Duration // of one announcement
-	at   time.Time
+	cost  time.Duration // of one announcement
+	slack time.Duration // how much of it can be saved up
+	at    time.Time
 }
 
 // take says whether there is budget for one announcement now, and spends it.
@@ -157,7 +163,7 @@ func (b *budget) take(now time.Time) bool {
 	if b.free().After(now) {
 		return false
 	}
-	if earliest := now.Add(-slack); b.at.Before(earliest) {
+	if earliest := now.Add(-b.slack); b.at.Before(earliest) {
 		b.at = earliest
 	}
 	b.at = b.at.Add(b.cost)

@@ -116,7 +116,7 @@ func TestScheduleOfTenThousand(t *testing.T) {
 // rate, beyond what slack lets be caught up.
 func checkRate(t *testing.T, at []time.Duration, from, to time.Duration, rate int) {
 	t.Helper()
-	limit := rate + int(float64(rate)*slack.Seconds()) + 1
+	limit := rate + int(float64(rate)*repeatSlack.Seconds()) + 1
 	begin := 0
 	for end := range at {
 		for at[begin] < from || at[end]-at[begin] >= time.Second {

@@ -13,6 +13,11 @@ const (
 	spinShare = 4
 	// spinCredit is how much of that may be saved up.
 	spinCredit = 10 * time.Second
+	// spinHiccup is a time between two looks at the socket that means that the
+	// thread did not have its core all the while: somebody else needs it.
+	spinHiccup = 50 * time.Microsecond
+	// spinRest is for how long the core is left to others then.
+	spinRest = 50 * time.Millisecond
 	// gapCap bounds the influence of a long pause: 20 requests in quick succession
 	// outweigh it.
 	gapCap = time.Millisecond
@@ -24,7 +29,19 @@ const (
 // one address after the other, like a router that has just lost its cache. But a
 // speaker is a guest on its node: it waits awake only amid a run of requests for
 // its own addresses, on one interface at a time, yields to every other goroutine,
-// and does not at all where there is only one core.
+// rests when other processes want the core, and does not at all where there is
+// only one.
+//
+// Measured on two virtual cores, for ten thousand addresses, with one request
+// outstanding; the kernel's own answers for one address beside it:
+//
+//	                         client awake         client asleep
+//	kernel                   241 000/s  3.7 µs    259 000/s   3.7 µs
+//	asleep between requests   56 000/s 16.4 µs     22 000/s  44.2 µs
+//	awake (this)             170 000/s  5.2 µs     58 000/s  15.7 µs
+//
+// With 32 outstanding all are at 250 000/s. What remains with a client that
+// sleeps is the client's own waking up, which the kernel's answer spares it.
 //
 // It knows no clock: times are monotonic, from when reading began, and passed in.
 type spin struct {
@@ -33,6 +50,7 @@ type spin struct {
 	gap     time.Duration // smoothed time between answers
 	credit  time.Duration
 	earned  time.Duration // until when credit has been earned
+	rest    time.Duration // until when not to wait
 }
 
 // newSpin returns the state of a reader that has not yet answered anything, in a
@@ -50,7 +68,7 @@ func (s *spin) answered(now time.Duration) {
 
 // patience is how long to wait awake from now on; 0 means not at all.
 func (s *spin) patience(now time.Duration) time.Duration {
-	if !s.enabled || s.gap >= spinWindow || now-s.last >= spinWindow {
+	if !s.enabled || now < s.rest || s.gap >= spinWindow || now-s.last >= spinWindow {
 		return 0
 	}
 	s.credit = min(spinCredit, s.credit+(now-s.earned)/spinShare)
@@ -59,6 +77,15 @@ func (s *spin) patience(now time.Duration) time.Duration {
 		return 0
 	}
 	return spinWindow
+}
+
+// looked notes two looks at the socket in succession, and says whether to go on.
+func (s *spin) looked(before, now time.Duration) bool {
+	if now-before < spinHiccup {
+		return true
+	}
+	s.rest = now + spinRest
+	return false
 }
 
 // spent notes time that was waited awake.

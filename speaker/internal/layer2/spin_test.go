@@ -61,3 +61,22 @@ func TestSpinNeedsASecondCore(t *testing.T) {
 		t.Errorf("waited %d times on the only core", waits)
 	}
 }
+
+func TestSpinRestsWhenOthersNeedTheCore(t *testing.T) {
+	now := time.Second
+	s := newSpin(2)
+	requests(&s, &now, 1000, 20*time.Microsecond)
+	if !s.looked(now, now+time.Microsecond) || s.patience(now) == 0 {
+		t.Fatal("rests without a reason")
+	}
+	if s.looked(now, now+spinHiccup) {
+		t.Error("goes on after a hiccup")
+	}
+	rest := int(spinRest / (20 * time.Microsecond))
+	if waits, _ := requests(&s, &now, rest, 20*time.Microsecond); waits != 0 {
+		t.Errorf("waited %d times while resting", waits)
+	}
+	if waits, _ := requests(&s, &now, 100, 20*time.Microsecond); waits < 95 {
+		t.Errorf("waited %d times in 100 after the rest", waits)
+	}
+}

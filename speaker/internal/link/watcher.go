@@ -70,21 +70,28 @@ func (w *Watcher) Ready() <-chan struct{} { return w.ready }
 // Run follows the kernel until ctx ends, then returns nil. Errors are logged and
 // outlived: the last snapshot stays until a better one can be read.
 func (w *Watcher) Run(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		err := w.follow(ctx)
 		if ctx.Err() != nil {
-			return nil
-		}
-		pause := retry
-		if errors.Is(err, unix.ENOBUFS) {
-			pause = 0 // the socket was too slow for a moment; nothing is broken
+			break // the error is that the socket was closed
 		}
 		w.log.Warn("following interfaces was interrupted, reading all of them again", lb.LogKeyError, err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(pause): //nolint:forbidigo // the shell's own pause
+		if errors.Is(err, unix.ENOBUFS) { // too slow for a moment; nothing is broken
+			pause(ctx, settle)
+		} else {
+			pause(ctx, retry)
 		}
+	}
+	return nil
+}
+
+// pause waits for a time, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
 	}
 }
 
@@ -92,7 +99,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 // fails or ctx ends. Subscribing comes first: an event between the two is then
 // applied twice instead of never.
 func (w *Watcher) follow(ctx context.Context) error {
-	socket, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
+	socket, err := subscribe()
 	if err != nil {
 		return fmt.Errorf("subscribe to rtnetlink: %w", err)
 	}
@@ -112,6 +119,11 @@ func (w *Watcher) follow(ctx context.Context) error {
 	})
 	group.Go(func() error { return w.publish(ctx, dirty) })
 	return group.Wait()
+}
+
+// subscribe opens a socket that receives the events of links and addresses.
+func subscribe() (*nl.NetlinkSocket, error) {
+	return nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
 }
 
 // read replaces the mirror by what the kernel says now.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -167,12 +168,26 @@ func find(all []Interface, name string) Interface {
 
 func has(prefix string) func(Interface) bool {
 	want := netip.MustParsePrefix(prefix)
-	return func(i Interface) bool {
-		for _, p := range i.Prefixes {
-			if p == want {
-				return true
-			}
+	return func(i Interface) bool { return slices.Contains(i.Prefixes, want) }
+}
+
+// A pod has no capability that matters here, and needs none.
+func TestReadingNeedsNoCapability(t *testing.T) {
+	linktest.Require(t)
+	w := New(slog.New(slog.DiscardHandler))
+	err := linktest.WithCapabilities(func() error {
+		socket, err := subscribe()
+		if err != nil {
+			return err
 		}
-		return false
+		socket.Close()
+		return w.read()
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	w.swap()
+	if find(w.Snapshot(), "lo").Index != 1 {
+		t.Errorf("snapshot without lo: %+v", w.Snapshot())
 	}
 }

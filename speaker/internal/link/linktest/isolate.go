@@ -22,7 +22,7 @@ const isolated = "HERALD_TEST_NAMESPACE"
 //
 // Without the privilege it returns in the old namespace; Require then skips.
 func Isolate() {
-	if os.Getenv(isolated) != "" {
+	if isIsolated() {
 		return
 	}
 	runtime.LockOSThread()
@@ -35,10 +35,31 @@ func Isolate() {
 	panic(fmt.Sprintf("linktest: execute the test program again: %v", err))
 }
 
+func isIsolated() bool {
+	return os.Getenv(isolated) != "" //nolint:forbidigo // it is how the program tells itself
+}
+
 // Require skips the test unless the process is isolated.
 func Require(t testing.TB) {
 	t.Helper()
-	if os.Getenv(isolated) == "" {
+	if !isIsolated() {
 		t.Skip("needs root (CAP_SYS_ADMIN) to make network namespaces")
 	}
+}
+
+// WithCapabilities calls fn on a thread that has no capabilities but those given
+// (unix.CAP_...), and cannot get others.
+func WithCapabilities(fn func() error, capabilities ...int) error {
+	return onThread(func() error {
+		var sets [2]unix.CapUserData
+		for _, c := range capabilities {
+			sets[c/32].Effective |= 1 << (c % 32)
+			sets[c/32].Permitted |= 1 << (c % 32)
+		}
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		if err := unix.Capset(&header, &sets[0]); err != nil {
+			return fmt.Errorf("drop capabilities: %w", err)
+		}
+		return fn()
+	})
 }

@@ -54,7 +54,7 @@ func open(t testing.TB, enter func() error) *Namespace {
 	}
 	t.Cleanup(func() {
 		n.handle.Close()
-		n.file.Close()
+		_ = n.file.Close()
 	})
 	// Addresses are to be usable at once, unless a test wants to see detection.
 	n.Sysctl(t, "net/ipv6/conf/default/accept_dad", "0")
@@ -86,7 +86,7 @@ func onThread(fn func() error) error {
 // Sysctl writes a setting, named by its path below /proc/sys.
 func (n *Namespace) Sysctl(t testing.TB, name, value string) {
 	t.Helper()
-	err := n.Enter(func() error { return os.WriteFile("/proc/sys/"+name, []byte(value), 0o644) })
+	err := n.Enter(func() error { return os.WriteFile("/proc/sys/"+name, []byte(value), 0o600) })
 	if err != nil {
 		t.Fatalf("set %s to %s: %v", name, value, err)
 	}

@@ -95,11 +95,12 @@ func Await(t testing.TB, done func() bool, explain func()) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.NewTimer(10 * time.Second)
+	defer deadline.Stop()
 	for !done() {
 		select {
 		case <-tick.C:
-		case <-deadline:
+		case <-deadline.C:
 			explain()
 			t.Fatal("it did not happen within 10 s")
 		}
