@@ -23,13 +23,13 @@ type watches struct {
 }
 
 func newWatches(c *kube.Client, namespace string, inventory *announce.Inventory, statuses *announce.Statuses) (*watches, error) {
-	w := new(watches)
+	w, trimmer := new(watches), new(announce.Trimmer)
 	err := errors.Join(
 		watch(w, "services", c.Services, kube.Watched[*corev1.Service]{
-			FieldSelector: "spec.type=" + string(corev1.ServiceTypeLoadBalancer), Trim: kube.TrimService,
+			FieldSelector: "spec.type=" + string(corev1.ServiceTypeLoadBalancer), Trim: trimmer.Service,
 		}, inventory.OnService),
 		watch(w, "endpoint slices", c.EndpointSlices, kube.Watched[*discoveryv1.EndpointSlice]{
-			LabelSelector: "!" + corev1.IsHeadlessService, Trim: kube.TrimEndpointSlice,
+			LabelSelector: "!" + corev1.IsHeadlessService, Trim: trimmer.EndpointSlice,
 		}, inventory.OnEndpointSlice),
 		watch(w, "nodes", c.Nodes, kube.Watched[*corev1.Node]{Trim: kube.TrimNode}, inventory.OnNode),
 		watch(w, "address pools", c.IPAddressPools, kube.Watched[*v1beta1.IPAddressPool]{Namespace: namespace}, inventory.OnPool),

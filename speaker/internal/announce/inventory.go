@@ -126,7 +126,7 @@ func (v *Inventory) release(a netip.Addr, name lb.ServiceName) {
 
 // OnEndpointSlice takes note of an EndpointSlice of any Service.
 func (v *Inventory) OnEndpointSlice(old, now *discoveryv1.EndpointSlice) {
-	if old == nil && now.Labels[discoveryv1.LabelServiceName] == "" {
+	if old == nil && serviceOf(now).Name == "" {
 		return // somebody's own, for no Service
 	}
 	v.mu.Lock()
@@ -147,10 +147,6 @@ func (v *Inventory) OnEndpointSlice(old, now *discoveryv1.EndpointSlice) {
 		v.dirtyService[name] = struct{}{}
 	}
 	v.note()
-}
-
-func serviceOf(s *discoveryv1.EndpointSlice) lb.ServiceName {
-	return lb.ServiceName{Namespace: s.Namespace, Name: s.Labels[discoveryv1.LabelServiceName]}
 }
 
 // without returns a copy, so that those who have the old one may go on reading it.

@@ -250,9 +250,6 @@ func TestRestartIsNoNews(t *testing.T) {
 		s.expectEvents("default/old nodeAssigned uid-old")
 
 		s.members.set("b")
-		s.members.set("a") // gone and back before the statuses are written
-		s.quiesce()
-		s.members.set("b")
 		s.quiesce()
 		s.members.set("a")
 		s.quiesce()

@@ -68,9 +68,9 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for service, addresses := range r.announcing {
-		for a := range addresses {
+		for _, a := range addresses {
 			to <- prometheus.MustNewConstMetric(m.announced, prometheus.GaugeValue, 1,
-				service.String(), string(plan.Layer2), node, a.String())
+				service.String(), string(plan.Layer2), node, a.address.String())
 		}
 	}
 	counts := make(map[lb.Reason]int)

@@ -51,7 +51,7 @@ type reporter struct {
 	mu      sync.Mutex // guards records and announcing
 	records map[netip.Addr]record
 	// announcing are the Services that this node announces, with their addresses.
-	announcing map[lb.ServiceName]map[netip.Addr][]string
+	announcing map[lb.ServiceName][]announcement
 
 	// touched are the Services concerned in this round, and whether they were
 	// announced here before it.
@@ -65,6 +65,12 @@ type record struct {
 	announced  bool
 	interfaces []string
 	outcomes   []outcome
+}
+
+// announcement is an address of a Service, and where this node announces it.
+type announcement struct {
+	address    netip.Addr
+	interfaces []string
 }
 
 // outcome is the last decision on an address of one Service.
@@ -104,7 +110,7 @@ func newReporter(c *Config) *reporter {
 		statuses:   c.Statuses,
 		log:        c.Log,
 		records:    make(map[netip.Addr]record),
-		announcing: make(map[lb.ServiceName]map[netip.Addr][]string),
+		announcing: make(map[lb.ServiceName][]announcement),
 		touched:    make(map[lb.ServiceName]bool),
 	}
 }
@@ -153,16 +159,15 @@ func (r *reporter) touch(s lb.ServiceName) {
 }
 
 func (r *reporter) list(s lb.ServiceName, a netip.Addr, interfaces []string) {
-	if r.announcing[s] == nil {
-		r.announcing[s] = make(map[netip.Addr][]string, 1)
-	}
-	r.announcing[s][a] = interfaces
+	r.announcing[s] = append(slices.Clip(r.announcing[s]), announcement{a, interfaces})
 }
 
 func (r *reporter) unlist(s lb.ServiceName, a netip.Addr) {
-	delete(r.announcing[s], a)
-	if len(r.announcing[s]) == 0 {
+	rest := slices.DeleteFunc(r.announcing[s], func(n announcement) bool { return n.address == a })
+	if len(rest) == 0 {
 		delete(r.announcing, s)
+	} else {
+		r.announcing[s] = rest
 	}
 }
 
@@ -202,8 +207,8 @@ func (r *reporter) flush() {
 	for s, was := range r.touched {
 		r.reportService(s, was)
 	}
-	r.news = nil
-	clear(r.touched)
+	// A round over everything is rare: the room it took is not kept for the next.
+	r.news, r.touched = nil, make(map[lb.ServiceName]bool)
 	if !r.began {
 		r.began = true
 		r.statuses.Complete()
@@ -227,13 +232,13 @@ func (r *reporter) reportService(s lb.ServiceName, was bool) {
 
 // unionOf returns the interfaces of all addresses, sorted; nil, meaning all, if one of
 // them is announced on all.
-func unionOf(addresses map[netip.Addr][]string) []string {
+func unionOf(addresses []announcement) []string {
 	var union []string
-	for _, interfaces := range addresses {
-		if interfaces == nil {
+	for _, a := range addresses {
+		if a.interfaces == nil {
 			return nil
 		}
-		union = append(union, interfaces...)
+		union = append(union, a.interfaces...)
 	}
 	slices.Sort(union)
 	return slices.Compact(union)

@@ -65,21 +65,23 @@ type Statuses struct {
 	log     *slog.Logger
 	sweeper *sweeper
 	errors  atomic.Uint64
+	failing atomic.Bool // the last write has failed
 
 	mu sync.Mutex // guards what follows
 	// queue has the Services to look at. It is nil while Run does not run.
 	queue workqueue.TypedRateLimitingInterface[lb.ServiceName]
 	// wanted are the interfaces under which each announced Service is to be reported.
 	wanted map[lb.ServiceName][]string
-	// there are the objects of this node, by Service and name.
-	there map[lb.ServiceName]map[string]statusObject
+	// there are the objects of this node, by Service: in the end, one each.
+	there map[lb.ServiceName][]statusObject
 	// complete means that what is not wanted may be deleted.
 	complete bool
 }
 
 // statusObject is a ServiceL2Status as far as it concerns us.
 type statusObject struct {
-	uid types.UID
+	name string
+	uid  types.UID
 	// ours means that it belongs to this pod, not to one that ran here before and
 	// whose objects go with it.
 	ours       bool
@@ -94,7 +96,7 @@ func NewStatuses(owner StatusOwner, api StatusAPI, log *slog.Logger) *Statuses {
 		api:    api,
 		log:    log,
 		wanted: make(map[lb.ServiceName][]string),
-		there:  make(map[lb.ServiceName]map[string]statusObject),
+		there:  make(map[lb.ServiceName][]statusObject),
 	}
 	s.sweeper = newSweeper(s)
 	return s
@@ -169,7 +171,7 @@ func (s *Statuses) OnStatus(old, now *v1beta1.ServiceL2Status) {
 	if now == nil {
 		s.forget(service, old.Name)
 	} else {
-		s.remember(service, now.Name, s.parse(now))
+		s.remember(service, s.parse(now))
 	}
 	if _, wanted := s.wanted[service]; wanted || s.complete && now != nil {
 		// It may be the echo of a write that is not finished: look when it is.
@@ -185,7 +187,7 @@ func (s *Statuses) enqueue(service lb.ServiceName, after time.Duration) {
 }
 
 func (s *Statuses) parse(o *v1beta1.ServiceL2Status) statusObject {
-	parsed := statusObject{uid: o.UID, ours: s.owner.PodUID == "", filled: o.Status.Node != ""}
+	parsed := statusObject{name: o.Name, uid: o.UID, ours: s.owner.PodUID == "", filled: o.Status.Node != ""}
 	for _, ref := range o.OwnerReferences {
 		parsed.ours = parsed.ours || ref.UID == s.owner.PodUID
 	}
@@ -195,17 +197,18 @@ func (s *Statuses) parse(o *v1beta1.ServiceL2Status) statusObject {
 	return parsed
 }
 
-func (s *Statuses) remember(service lb.ServiceName, name string, o statusObject) {
-	if s.there[service] == nil {
-		s.there[service] = make(map[string]statusObject, 1)
-	}
-	s.there[service][name] = o
+// remember puts o in the place of the object of the same name.
+func (s *Statuses) remember(service lb.ServiceName, o statusObject) {
+	s.forget(service, o.name)
+	s.there[service] = append(slices.Clip(s.there[service]), o)
 }
 
 func (s *Statuses) forget(service lb.ServiceName, name string) {
-	delete(s.there[service], name)
-	if len(s.there[service]) == 0 {
+	rest := slices.DeleteFunc(s.there[service], func(o statusObject) bool { return o.name == name })
+	if len(rest) == 0 {
 		delete(s.there, service)
+	} else {
+		s.there[service] = rest
 	}
 }
 
@@ -254,12 +257,24 @@ func (s *Statuses) writeNext(ctx context.Context, queue workqueue.TypedRateLimit
 	switch {
 	case err == nil:
 		queue.Forget(service)
+		s.failing.Store(false)
 	case ctx.Err() == nil:
-		s.errors.Add(1)
-		s.log.Warn("status of a Service not written, trying again", lb.LogKeyService, service, lb.LogKeyError, err)
+		s.complain(service, err)
 		queue.AddRateLimited(service)
 	}
 	return true
+}
+
+// complain logs a failed write: an API server that is away makes thousands fail, of
+// which one is news.
+func (s *Statuses) complain(service lb.ServiceName, err error) {
+	s.errors.Add(1)
+	level := slog.LevelDebug
+	if s.failing.CompareAndSwap(false, true) {
+		level = slog.LevelWarn
+	}
+	s.log.Log(context.Background(), level, "status of a Service not written, trying again",
+		lb.LogKeyService, service, lb.LogKeyError, err)
 }
 
 // errorCount returns how many writes have failed so far.
@@ -273,25 +288,25 @@ type draft struct {
 	keep string
 	// correct means that keep does not say what it should.
 	correct bool
-	remove  map[string]types.UID
+	remove  []statusObject
 }
 
 func (s *Statuses) draft(service lb.ServiceName) draft {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d := draft{remove: make(map[string]types.UID)}
+	var d draft
 	d.interfaces, d.wanted = s.wanted[service]
-	for name, o := range s.there[service] {
-		if d.wanted && o.ours && (d.keep == "" || name < d.keep) {
-			d.keep = name
+	for _, o := range s.there[service] {
+		if d.wanted && o.ours && (d.keep == "" || o.name < d.keep) {
+			d.keep = o.name
 		}
 	}
-	for name, o := range s.there[service] {
+	for _, o := range s.there[service] {
 		switch {
-		case name == d.keep:
+		case o.name == d.keep:
 			d.correct = !o.filled || !slices.Equal(o.interfaces, d.interfaces)
 		case d.wanted || s.complete:
-			d.remove[name] = o.uid
+			d.remove = append(d.remove, o)
 		}
 	}
 	return d
@@ -312,12 +327,12 @@ func (s *Statuses) write(ctx context.Context, service lb.ServiceName) error {
 			return err
 		}
 	}
-	for name, uid := range d.remove {
-		if err := s.api.Delete(ctx, s.owner.Namespace, name, uid); err != nil {
+	for _, o := range d.remove {
+		if err := s.api.Delete(ctx, s.owner.Namespace, o.name, o.uid); err != nil {
 			return err
 		}
 		s.mu.Lock()
-		s.forget(service, name)
+		s.forget(service, o.name)
 		s.mu.Unlock()
 	}
 	return nil
@@ -348,7 +363,7 @@ func (s *Statuses) create(ctx context.Context, service lb.ServiceName) (name str
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.remember(service, created.Name, s.parse(created))
+	s.remember(service, s.parse(created))
 	return created.Name, nil
 }
 
@@ -375,9 +390,10 @@ func (s *Statuses) fill(ctx context.Context, service lb.ServiceName, name string
 		}
 		return err
 	}
-	if o, ok := s.there[service][name]; ok {
-		o.filled, o.interfaces = true, interfaces
-		s.there[service][name] = o
+	for i := range s.there[service] {
+		if o := &s.there[service][i]; o.name == name {
+			o.filled, o.interfaces = true, interfaces
+		}
 	}
 	return nil
 }
