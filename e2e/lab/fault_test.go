@@ -301,6 +301,105 @@ func (s *suite) testNodeObject(t *testing.T) {
 	}
 }
 
+// testLogs asks plain kubectl, which goes by the API server and the node.
+func (s *suite) testLogs(t *testing.T) {
+	if err := s.lab.Apply(s.ctx, `apiVersion: v1
+kind: Pod
+metadata: {name: talker, namespace: default}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - {name: c, image: echo, args: ["nonsense"]}
+`); err != nil {
+		t.Fatal(err)
+	}
+	eventually(s.ctx, t, func() error {
+		out, err := s.lab.Kubectl(s.ctx, "logs", "talker", "--tail=1")
+		if err == nil && out != "read ports: \"nonsense\", want a number from 1 to 65535\n" {
+			err = fmt.Errorf("kubectl logs prints %q", out)
+		}
+		return err
+	})
+	eventually(s.ctx, t, func() error {
+		out, err := s.lab.Kubectl(s.ctx, "get", "pod", "talker", "-o", "jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].lastState.terminated.exitCode}")
+		if err == nil && (strings.HasPrefix(out, "0") || !strings.HasSuffix(out, " 1")) {
+			err = fmt.Errorf("restarts and exit code are %q", out)
+		}
+		return err
+	})
+	if _, err := s.lab.Kubectl(s.ctx, "delete", "pod", "talker"); err != nil {
+		t.Error(err)
+	}
+}
+
+// testContainer looks at a container from inside and outside: it must have what
+// its manifest gives it, and nothing else.
+func (s *suite) testContainer(t *testing.T) {
+	if err := s.lab.Apply(s.ctx, `apiVersion: v1
+kind: Secret
+metadata: {name: key, namespace: default}
+stringData: {word: open}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: jail, namespace: default}
+spec:
+  terminationGracePeriodSeconds: 0
+  nodeSelector: {kubernetes.io/hostname: k8s-worker2}
+  securityContext: {runAsUser: 0}
+  containers:
+  - name: c
+    image: echo
+    securityContext:
+      readOnlyRootFilesystem: true
+      allowPrivilegeEscalation: false
+      capabilities: {drop: [ALL], add: [NET_RAW]}
+    volumeMounts: [{name: key, mountPath: /etc/key, readOnly: true}]
+  volumes: [{name: key, secret: {secretName: key, defaultMode: 256}}]
+`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.lab.Kubectl(s.ctx, "wait", "--for=condition=Ready", "pod/jail", "--timeout=20s"); err != nil {
+		t.Fatal(err)
+	}
+	pid, err := s.lab.PID("k8s-worker2/jail")
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"CapPrm:\t0000000000002000", "CapEff:\t0000000000002000", "CapBnd:\t0000000000002000", "CapInh:\t0000000000000000",
+		"NoNewPrivs:\t1", "NSpid:\t" + fmt.Sprint(pid) + "\t1",
+	} {
+		if !strings.Contains(string(status), want+"\n") {
+			t.Errorf("the process's status lacks %q", want)
+		}
+	}
+	root := fmt.Sprintf("/proc/%d/root", pid)
+	if word, err := os.ReadFile(root + "/etc/key/word"); err != nil || string(word) != "open" {
+		t.Errorf("the Secret holds %q, %v", word, err)
+	}
+	for _, outside := range []string{"/usr", "/home", "/run/herald-lab"} {
+		if _, err := os.Stat(root + outside); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the container sees the machine's %s: %v", outside, err)
+		}
+	}
+	token, err := os.ReadFile(root + "/var/run/secrets/kubernetes.io/serviceaccount/token")
+	if err != nil || strings.Count(string(token), ".") != 2 {
+		t.Errorf("the token is %q, %v", token, err)
+	}
+	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mounts", pid))
+	if err != nil || !strings.HasPrefix(string(mounts), "tmpfs / tmpfs ro,") {
+		t.Errorf("the root is mounted %.60q, %v; want read-only", mounts, err)
+	}
+	if _, err := s.lab.Kubectl(s.ctx, "delete", "pod/jail", "secret/key"); err != nil {
+		t.Error(err)
+	}
+}
+
 func (s *suite) testErrors(t *testing.T) {
 	_, clientError := s.lab.Client("k8s-worker")
 	_, hostError := s.lab.Host("k8s-worker9")

@@ -159,6 +159,8 @@ func TestLab(t *testing.T) {
 		{"traffic policy Local", s.testLocal},
 		{"ClusterIP from a pod", s.testClusterIP},
 		{"readiness", s.testReady},
+		{"what a container has", s.testContainer},
+		{"kubectl logs", s.testLogs},
 		{"neighbours", s.testNeighbors},
 		{"capture", s.testCapture},
 		{"cut link", s.testCutLink},

@@ -80,8 +80,7 @@ func (l *Lab) startNodes(ctx context.Context) error {
 	if err := setup.Wait(); err != nil {
 		return err
 	}
-	l.startKubelet(ctx)
-	return nil
+	return l.startKubelet(ctx)
 }
 
 func (l *Lab) newNode(member clab.ClusterMember, index int) (*Node, error) {
@@ -171,12 +170,18 @@ func (l *Lab) startNode(ctx, run context.Context, n *Node) error {
 }
 
 // route makes the node reach the pods of all others, and the control plane reach
-// this node's pods.
+// this node and its pods.
 func (l *Lab) route(n *Node) error {
+	control := l.fabric.Host(fabric.ControlPlane).Netns
 	for i, cidr := range n.podCIDRs {
-		via := ordered(n.fabric.Mgmt, []netip.Prefix{cidr})
-		if err := fabric.AddRoute(l.fabric.Host(fabric.ControlPlane).Netns, cidr, via[0]); err != nil {
+		via := ordered(n.fabric.Mgmt, []netip.Prefix{cidr})[0]
+		if err := fabric.AddRoute(control, cidr, via); err != nil {
 			return err
+		}
+		if own := n.internal[i]; own != via {
+			if err := fabric.AddRoute(control, netip.PrefixFrom(own, own.BitLen()), via); err != nil {
+				return err
+			}
 		}
 		for _, other := range l.nodes {
 			if other == n {
@@ -273,6 +278,7 @@ func nodeStatus(n *Node) corev1.NodeStatus {
 		s.Addresses = append(s.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: a.String()})
 	}
 	s.Addresses = append(s.Addresses, corev1.NodeAddress{Type: corev1.NodeHostName, Address: n.Name()})
+	s.DaemonEndpoints.KubeletEndpoint.Port = kubelet.Port
 	now := metav1.Now()
 	for kind, status := range map[corev1.NodeConditionType]corev1.ConditionStatus{
 		corev1.NodeReady:              corev1.ConditionTrue,
@@ -285,7 +291,7 @@ func nodeStatus(n *Node) corev1.NodeStatus {
 	return s
 }
 
-func (l *Lab) startKubelet(ctx context.Context) {
+func (l *Lab) startKubelet(ctx context.Context) error {
 	services := l.topology.Cluster.ServiceSubnets
 	config := kubelet.Config{
 		Client:   l.clientset,
@@ -306,8 +312,18 @@ func (l *Lab) startKubelet(ctx context.Context) {
 			Name: n.Name(), Netns: n.Netns(), Spawner: n.spawner, Addresses: n.internal, PodCIDRs: n.podCIDRs,
 		})
 	}
+	var addresses []netip.Addr
+	for _, n := range config.Nodes {
+		addresses = append(addresses, n.Addresses...)
+	}
+	identity, err := l.control.KubeletTLS(addresses)
+	if err != nil {
+		return err
+	}
+	config.TLS = identity
 	l.kubelet = kubelet.New(config)
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.stopPods = stop
 	l.pods.Go(func() error { return l.kubelet.Run(run) })
+	return nil
 }

@@ -3,6 +3,8 @@
 package controlplane
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"net"
@@ -39,16 +41,22 @@ func issueCredentials(dir string, names []string, addresses []netip.Addr, now ti
 	if err != nil {
 		return nil, err
 	}
+	kubelet, err := authority.Client("kube-apiserver-kubelet-client")
+	if err != nil {
+		return nil, err
+	}
 	private, public, err := pki.NewSigningKey()
 	if err != nil {
 		return nil, err
 	}
 	for name, content := range map[string][]byte{
-		"ca.crt":        authority.PEM(),
-		"apiserver.crt": server.Certificate,
-		"apiserver.key": server.Key,
-		"sa.key":        private,
-		"sa.pub":        public,
+		"ca.crt":             authority.PEM(),
+		"apiserver.crt":      server.Certificate,
+		"apiserver.key":      server.Key,
+		"kubelet-client.crt": kubelet.Certificate,
+		"kubelet-client.key": kubelet.Key,
+		"sa.key":             private,
+		"sa.pub":             public,
 	} {
 		if err := os.WriteFile(c.path(name), content, 0o600); err != nil {
 			return nil, fmt.Errorf("create credentials: %w", err)
@@ -89,6 +97,28 @@ current-context: lab
 		return "", fmt.Errorf("write kubeconfig of %s: %w", user, err)
 	}
 	return path, nil
+}
+
+// KubeletTLS returns what nodes at these addresses answer the API server with. It
+// asks for a certificate of the cluster's authority.
+func (cp *ControlPlane) KubeletTLS(addresses []netip.Addr) (*tls.Config, error) {
+	authority := cp.credentials.authority
+	pair, err := authority.Server("kubelet", nil, addresses)
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := tls.X509KeyPair(pair.Certificate, pair.Key)
+	if err != nil {
+		return nil, fmt.Errorf("load certificate of kubelet: %w", err)
+	}
+	clients := x509.NewCertPool()
+	clients.AppendCertsFromPEM(authority.PEM())
+	return &tls.Config{
+		MinVersion:   tls.VersionTLS13,
+		Certificates: []tls.Certificate{certificate},
+		ClientCAs:    clients,
+		ClientAuth:   tls.RequireAndVerifyClientCert,
+	}, nil
 }
 
 func serverURL(addr netip.Addr) string {

@@ -41,6 +41,10 @@ func (cp *ControlPlane) apiServerArgs() []string {
 		"--service-account-key-file=" + path("sa.pub"),
 		"--service-account-signing-key-file=" + path("sa.key"),
 		"--allow-privileged=true",
+		"--kubelet-client-certificate=" + path("kubelet-client.crt"),
+		"--kubelet-client-key=" + path("kubelet-client.key"),
+		"--kubelet-certificate-authority=" + path("ca.crt"),
+		"--kubelet-preferred-address-types=InternalIP",
 		"--enable-admission-plugins=NodeRestriction",
 		// Taints for conditions are the node lifecycle controller's to remove, which
 		// does not run here: a node would stay "not ready" for ever.

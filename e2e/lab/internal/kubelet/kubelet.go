@@ -4,6 +4,7 @@ package kubelet
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,7 +44,9 @@ type Config struct {
 	API netip.AddrPort
 	// Prefix is what the names of pods' namespaces start with.
 	Prefix string
-	Log    *slog.Logger
+	// TLS is what nodes answer the API server with.
+	TLS *tls.Config
+	Log *slog.Logger
 }
 
 // Program is what an image stands for.
@@ -142,11 +146,15 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	k.informers.WaitForCacheSync(ctx.Done())
 	stop := context.AfterFunc(ctx, k.queue.ShutDown)
 	defer stop()
+	var servers errgroup.Group
+	for _, n := range k.config.Nodes {
+		servers.Go(func() error { return k.serveLogs(ctx, n, k.config.TLS) })
+	}
 	for k.next(ctx) {
 	}
 	k.runners.Wait()
 	k.informers.Shutdown()
-	return nil
+	return servers.Wait()
 }
 
 func (k *Kubelet) next(ctx context.Context) bool {
