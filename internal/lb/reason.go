@@ -60,6 +60,16 @@ const (
 	ReasonNoInterface
 	// ReasonSettling: membership has not settled yet; nothing changes until then.
 	ReasonSettling
+
+	// ReasonNodeExcluded: this node may not announce anything, by label or condition.
+	ReasonNodeExcluded
+	// ReasonNodeNotSelected: no advertisement of the Service selects this node.
+	ReasonNodeNotSelected
+	// ReasonNoLocalEndpoints: the Service wants traffic only where its endpoints are,
+	// and this node has none of them.
+	ReasonNoLocalEndpoints
+	// ReasonNoPeer: this node has no BGP peer to advertise the address to.
+	ReasonNoPeer
 )
 
 // String returns the reason as Kubernetes writes reasons: in CamelCase.
@@ -115,6 +125,14 @@ func (r Reason) String() string {
 		return "NoInterface"
 	case ReasonSettling:
 		return "Settling"
+	case ReasonNodeExcluded:
+		return "NodeExcluded"
+	case ReasonNodeNotSelected:
+		return "NodeNotSelected"
+	case ReasonNoLocalEndpoints:
+		return "NoLocalEndpoints"
+	case ReasonNoPeer:
+		return "NoPeer"
 	}
 	return "Unknown"
 }

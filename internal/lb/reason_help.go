@@ -4,8 +4,8 @@ package lb
 
 // Reasons returns every reason, in the order of their declaration.
 func Reasons() []Reason {
-	all := make([]Reason, 0, ReasonSettling+1)
-	for r := range ReasonSettling + 1 {
+	all := make([]Reason, 0, ReasonNoPeer+1)
+	for r := range ReasonNoPeer + 1 {
 		all = append(all, r)
 	}
 	return all
@@ -65,6 +65,14 @@ func (r Reason) Help() string {
 		return "The elected node has none of the interfaces that the advertisement names; correct the names, or select other nodes."
 	case ReasonSettling:
 		return "The speaker has just started and does not know all members yet; wait a few seconds."
+	case ReasonNodeExcluded:
+		return "This node may not announce addresses; see its label node.kubernetes.io/exclude-from-external-load-balancers and its condition NetworkUnavailable."
+	case ReasonNodeNotSelected:
+		return "The nodeSelectors of the advertisements that cover the Service leave this node out; there is nothing to do unless that was not meant."
+	case ReasonNoLocalEndpoints:
+		return "The Service has externalTrafficPolicy Local and no endpoint on this node, which therefore advertises nothing; there is nothing to do."
+	case ReasonNoPeer:
+		return "This node has no BGP peer that the advertisements tell and that carries the address's family; see spec.peers of the advertisements, and nodeSelectors and dualStackAddressFamily of the peers."
 	}
 	return "The reason is unknown to this version."
 }

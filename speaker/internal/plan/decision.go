@@ -11,8 +11,13 @@ import (
 // Protocol is how an address is made reachable.
 type Protocol string
 
-// Layer2 is announcing by ARP and NDP.
-const Layer2 Protocol = "layer2"
+// The protocols, by the names that MetalLB gives them in Events and metrics.
+const (
+	// Layer2 is announcing by ARP and NDP.
+	Layer2 Protocol = "layer2"
+	// BGP is advertising to routers.
+	BGP Protocol = "bgp"
+)
 
 // Sharer is a Service that holds the address to decide on, with its endpoints.
 type Sharer struct {

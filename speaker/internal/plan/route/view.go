@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package route
+
+import (
+	"slices"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+// Input is what a View is made of. NewView keeps parts of it: the values must not be
+// modified afterwards.
+type Input struct {
+	// Config is the administrator's configuration.
+	Config *lb.Config
+	// Node is the node that this speaker runs on. Nil: it is not known, and advertises
+	// nothing.
+	Node *lb.Node
+	// IgnoreExcludeLabel lets a node advertise that has the label
+	// node.kubernetes.io/exclude-from-external-load-balancers.
+	IgnoreExcludeLabel bool
+}
+
+// View is what a speaker knows besides the Services. It is immutable and safe for
+// concurrent use. The zero value is not usable.
+type View struct {
+	self lb.NodeName
+	// gate is why this node may not advertise anything; ReasonAnnounced if it may.
+	gate     lb.Reason
+	peers    lb.NodePeers
+	problems []lb.Problem
+	finder   lb.PoolFinder
+	// pools are the advertisements that cover each pool, as ascending indexes. Pools
+	// are in the order of the Config.
+	pools [][]int
+	// advertisements are in the order of the Config, which is that of their age.
+	advertisements []advertisement
+}
+
+// advertisement is a BGPAdvertisement resolved against this node.
+type advertisement struct {
+	*lb.BGPAdvertisement
+	// selected says that it selects this node.
+	selected bool
+	// told4 and told6 are the peers of this node that it tells and that carry the
+	// family, as ascending indexes.
+	told4, told6 []int
+	// lengths are those of prefixes in the ranges of its pools, if it aggregates.
+	lengths map[lb.Range]int
+}
+
+// NewView returns the view of in.
+func NewView(in Input) *View {
+	v := &View{
+		gate: gate(in), finder: lb.NewPoolFinder(in.Config.Pools),
+		pools:          make([][]int, len(in.Config.Pools)),
+		advertisements: make([]advertisement, len(in.Config.BGPAdvertisements)),
+	}
+	var ls labels.Set
+	if in.Node != nil {
+		v.self, ls = in.Node.Name, in.Node.Labels
+		v.peers, v.problems = in.Config.PeersOn(in.Node)
+	}
+	for i := range in.Config.BGPAdvertisements {
+		ad := advertisement{BGPAdvertisement: &in.Config.BGPAdvertisements[i]}
+		ad.selected = ad.On(ls)
+		ad.told4, ad.told6 = v.told(ad.BGPAdvertisement, lb.IPv4), v.told(ad.BGPAdvertisement, lb.IPv6)
+		ad.lengths = lengths(in.Config, ad.BGPAdvertisement)
+		v.advertisements[i] = ad
+	}
+	for i := range in.Config.Pools {
+		for j := range v.advertisements {
+			if _, ok := v.advertisements[j].Pools[in.Config.Pools[i].Name]; ok {
+				v.pools[i] = append(v.pools[i], j)
+			}
+		}
+	}
+	return v
+}
+
+func gate(in Input) lb.Reason {
+	n := in.Node
+	if n == nil || n.NetworkUnavailable || n.Excluded && !in.IgnoreExcludeLabel {
+		return lb.ReasonNodeExcluded
+	}
+	return lb.ReasonAnnounced
+}
+
+// told returns the peers of this node that hear of addresses of the family.
+func (v *View) told(ad *lb.BGPAdvertisement, f lb.Family) []int {
+	var told []int
+	for i, p := range v.peers.Peers {
+		if ad.Tells(p.Name) && p.Carries(f) {
+			told = append(told, i)
+		}
+	}
+	return told
+}
+
+// lengths returns the lengths of the prefixes in the ranges of the pools; nil if they
+// are the addresses themselves everywhere.
+func lengths(c *lb.Config, ad *lb.BGPAdvertisement) map[lb.Range]int {
+	if ad.Aggregation4 == 32 && ad.Aggregation6 == 128 {
+		return nil
+	}
+	found := make(map[lb.Range]int)
+	for i := range c.Pools {
+		if _, ok := ad.Pools[c.Pools[i].Name]; !ok {
+			continue
+		}
+		for _, r := range c.Pools[i].Ranges {
+			found[r] = ad.LengthIn(r)
+		}
+	}
+	return found
+}
+
+// Peers returns the peers that this node is to hold sessions with. They must not be
+// modified.
+func (v *View) Peers() lb.NodePeers { return v.peers }
+
+// Problems returns why peers that select this node are not among Peers. They must not
+// be modified.
+func (v *View) Problems() []lb.Problem { return v.problems }
+
+// told returns the peers that are told addresses of the family.
+func (a *advertisement) told(f lb.Family) []int {
+	if f == lb.IPv4 {
+		return a.told4
+	}
+	return a.told6
+}
+
+func (a *advertisement) covers(service labels.Set) bool {
+	return len(a.ServiceSelectors) == 0 || lb.AnyMatches(a.ServiceSelectors, service)
+}
+
+// length returns the length of the prefix for an address in that range of a pool. Of a
+// broken pool the ranges are not known; what was aggregated stays so.
+func (a *advertisement) length(f lb.Family, entry lb.Range) int {
+	if length, ok := a.lengths[entry]; ok {
+		return length
+	}
+	return a.Aggregation(f)
+}
+
+// narrow returns those of the indexes that keep says to keep. It never modifies them
+// and may return them.
+func narrow(indexes []int, keep func(int) bool) []int {
+	drop := func(i int) bool { return !keep(i) }
+	if !slices.ContainsFunc(indexes, drop) {
+		return indexes
+	}
+	return slices.DeleteFunc(slices.Clone(indexes), drop)
+}
