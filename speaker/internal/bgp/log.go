@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bgp
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	gobgplog "github.com/osrg/gobgp/v3/pkg/log"
+	gobgp "github.com/osrg/gobgp/v3/pkg/packet/bgp"
+
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+// Keys of log records that only this package writes.
+const (
+	logKeyPeer         = "peer"
+	logKeyState        = "state"
+	logKeyNotification = "notification"
+	logKeyFields       = "fields"
+)
+
+// logger takes gobgp's log records. It also reads them: gobgp v3 tells nobody but its
+// log which NOTIFICATION ended a session, and when a deleted peer is really gone.
+type logger struct {
+	listener atomic.Pointer[listener]
+}
+
+// listener is who uses the speaker at the moment. Its functions are called on gobgp's
+// goroutines: they must not block, nor call gobgp.
+type listener struct {
+	log      *slog.Logger
+	notified func(Notification)
+	freed    func()
+}
+
+// Messages of gobgp that mean something here.
+const (
+	logSent     = "sent notification"
+	logReceived = "received notification"
+	logFreed    = "freed fsm.h"
+)
+
+// Panic reports that gobgp is in a state it calls impossible, and panics.
+func (l *logger) Panic(msg string, fields gobgplog.Fields) {
+	l.write(slog.LevelError, msg, fields)
+	panic("bgp: gobgp: " + msg)
+}
+
+// Fatal is as Panic: to end the process is not a library's business.
+func (l *logger) Fatal(msg string, fields gobgplog.Fields) { l.Panic(msg, fields) }
+
+// Error logs what gobgp calls an error.
+func (l *logger) Error(msg string, fields gobgplog.Fields) { l.write(slog.LevelWarn, msg, fields) }
+
+// Warn logs at debug level: what gobgp warns of are the ordinary ends of sessions,
+// which this package reports itself, once and in words.
+func (l *logger) Warn(msg string, fields gobgplog.Fields) {
+	to := l.listener.Load()
+	if to == nil {
+		return
+	}
+	if msg == logSent || msg == logReceived {
+		if n, ok := readNotification(msg == logReceived, fields); ok {
+			to.notified(n)
+		}
+	}
+	l.write(slog.LevelDebug, msg, fields)
+}
+
+// Info logs at debug level.
+func (l *logger) Info(msg string, fields gobgplog.Fields) { l.write(slog.LevelDebug, msg, fields) }
+
+// Debug logs at debug level.
+func (l *logger) Debug(msg string, fields gobgplog.Fields) {
+	if to := l.listener.Load(); to != nil && msg == logFreed {
+		to.freed()
+	}
+	l.write(slog.LevelDebug, msg, fields)
+}
+
+// SetLevel has no effect: the level is that of the slog.Logger.
+func (l *logger) SetLevel(gobgplog.LogLevel) {}
+
+// GetLevel returns the level that gobgp needs to ask for before it makes a record of
+// every message.
+func (l *logger) GetLevel() gobgplog.LogLevel {
+	if to := l.listener.Load(); to != nil && to.log.Enabled(context.Background(), slog.LevelDebug) {
+		return gobgplog.DebugLevel
+	}
+	return gobgplog.InfoLevel
+}
+
+func (l *logger) write(level slog.Level, msg string, fields gobgplog.Fields) {
+	to, ctx := l.listener.Load(), context.Background()
+	if to == nil || !to.log.Enabled(ctx, level) {
+		return
+	}
+	to.log.Log(ctx, level, "gobgp", lb.LogKeyMessage, msg, logKeyFields, joinFields(fields))
+}
+
+// joinFields writes the fields in one line, but for those that every record has.
+func joinFields(fields gobgplog.Fields) string {
+	var words []string
+	for _, k := range slices.Sorted(maps.Keys(fields)) {
+		if k != "Topic" && k != "Key" {
+			words = append(words, fmt.Sprintf("%s=%v", k, fields[k]))
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// readNotification reads the fields of a record about a NOTIFICATION, of which gobgp
+// has two kinds.
+func readNotification(received bool, fields gobgplog.Fields) (Notification, bool) {
+	n := Notification{Time: time.Now(), Received: received}
+	if e, ok := fields["Data"].(*gobgp.MessageError); ok {
+		n.Code, n.Subcode = e.TypeCode, e.SubTypeCode
+		return n, true
+	}
+	var hasCode, hasSubcode bool
+	n.Code, hasCode = fields["Code"].(uint8)
+	n.Subcode, hasSubcode = fields["Subcode"].(uint8)
+	n.Communication, _ = fields["Communicated-Reason"].(string)
+	return n, hasCode && hasSubcode
+}

@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bgp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+	"unique"
+
+	"github.com/herald-lb/herald/internal/delta"
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+const (
+	// batch is how many routes are applied before a look at whether something more
+	// urgent has come up: a peer to take down, above all. It is about 10 ms.
+	batch = 256
+	// retryAfter is the pause before another attempt of what has failed, doubled up to
+	// retryAtMost.
+	retryAfter  = time.Second
+	retryAtMost = 30 * time.Second
+	// goodbye is how long a Cease may take.
+	goodbye = 2 * time.Second
+)
+
+// session is one peer and what it is to be sent. What is wanted is left under mu by
+// whoever wants it; one goroutine, that of run, makes it so.
+type session struct {
+	name  PeerName
+	log   *slog.Logger
+	pool  *pool
+	links *links
+	tell  func()        // what Snapshot says has changed
+	bell  chan struct{} // something is left under mu
+	// progress rings after each step.
+	progress chan<- struct{}
+	events   *listener
+
+	mu      sync.Mutex // guards what follows
+	intent  intent
+	changes map[netip.Prefix]change
+	status  Session
+	told    bool     // the routes say what intent.leaving says
+	traffic traffic  // of speakers gone
+	speaker *speaker // written by run only, with mu; so is dialled
+	dialled netip.Addr
+	watched context.CancelFunc
+
+	// What follows belongs to the goroutine of run.
+	routes     *delta.Tracker[netip.Prefix, route]
+	peer       Peer // that the speaker was started for
+	hops       nextHops
+	leaving    bool
+	restarting bool // has not been dialled since the process started
+	encoded    map[encodingKey][][]byte
+	freed      chan struct{}
+	failures   int
+}
+
+// intent is what is wanted of a session but for its routes.
+type intent struct {
+	peer    Peer // with defaults
+	wanted  bool
+	invalid error
+	held    string
+	leaving bool
+	// up says that the session has come up since the last look: addresses may have
+	// changed meanwhile.
+	up bool
+	// stranger says that the peer has come with an ASN that its mode excludes.
+	stranger uint32
+}
+
+// change is what has been said about a prefix since the last look.
+type change struct {
+	attributes attributes
+	withdrawn  bool
+}
+
+type encodingKey struct {
+	route  route
+	family Families
+}
+
+func newSession(name PeerName, r *Router) *session {
+	s := &session{
+		name: name, log: r.log.With(logKeyPeer, string(name)), pool: &r.pool, links: r.links,
+		tell:       func() { ring(r.changed) },
+		bell:       make(chan struct{}, 1),
+		progress:   r.progress,
+		changes:    make(map[netip.Prefix]change),
+		routes:     delta.NewComparable[netip.Prefix, route](),
+		encoded:    make(map[encodingKey][][]byte),
+		freed:      make(chan struct{}, 1),
+		restarting: true,
+	}
+	s.events = &listener{log: s.log, notified: s.notified, freed: func() { ring(s.freed) }}
+	return s
+}
+
+// ring leaves a mark on a channel of capacity one.
+func ring(bell chan<- struct{}) {
+	select {
+	case bell <- struct{}{}:
+	default:
+	}
+}
+
+// want changes the intent and rings.
+func (s *session) want(edit func(*intent)) {
+	s.mu.Lock()
+	edit(&s.intent)
+	s.mu.Unlock()
+	ring(s.bell)
+}
+
+// change leaves what is wanted of a prefix.
+func (s *session) change(p netip.Prefix, c change) {
+	s.mu.Lock()
+	s.changes[p] = c
+	s.mu.Unlock()
+	ring(s.bell)
+}
+
+// run makes the session what it is wanted to be until ctx ends, or until nothing is
+// wanted of it and retire agrees.
+func (s *session) run(ctx context.Context, retire func(*session) bool) {
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			s.leave(context.WithoutCancel(ctx))
+			return
+		case <-s.bell:
+		case <-retry.C:
+		}
+		if err := s.converge(ctx); err != nil {
+			s.failures++
+			retry.Reset(min(retryAfter<<min(s.failures-1, 10), retryAtMost))
+		} else {
+			s.failures = 0
+		}
+		if s.speaker == nil && retire(s) {
+			return
+		}
+	}
+}
+
+// idle says whether nothing is wanted of the session any more. The caller holds mu, and
+// run stands still.
+func (s *session) idle() bool {
+	return !s.intent.wanted && s.intent.held == "" && s.speaker == nil &&
+		len(s.changes) == 0 && s.routes.CountDesired() == 0
+}
+
+// converge takes one step, and rings if there is another to take. An error is what
+// keeps something undone; the rest is done nevertheless.
+func (s *session) converge(ctx context.Context) error {
+	in := s.take()
+	if err := s.end(ctx, &in); err != nil {
+		return s.report(err)
+	}
+	if !in.wanted || in.invalid != nil {
+		return s.report(in.invalid)
+	}
+	address, err := s.begin(ctx, &in)
+	if err != nil {
+		return s.report(err)
+	}
+	more, err := s.send(ctx)
+	switch {
+	case more:
+		ring(s.bell)
+	case in.stranger != 0:
+		err = errors.Join(err, strangerError(in.stranger))
+	case in.held == "" && !s.dialled.IsValid():
+		err = errors.Join(err, s.dial(ctx, address))
+	}
+	return s.report(err)
+}
+
+func strangerError(asn uint32) error {
+	return fmt.Errorf("the peer has our own ASN, %d, and is to be external", asn)
+}
+
+// take returns the intent, and takes over what is wanted of the routes.
+func (s *session) take() intent {
+	s.mu.Lock()
+	in, changes := s.intent, s.changes
+	s.intent.up, s.intent.stranger = false, 0
+	if len(changes) > 0 {
+		s.changes = make(map[netip.Prefix]change)
+	}
+	s.mu.Unlock()
+	for p, c := range changes {
+		if c.withdrawn {
+			s.routes.DeleteDesired(p)
+		} else {
+			s.routes.SetDesired(p, s.resolve(p, c.attributes))
+		}
+	}
+	return in
+}
+
+// resolve fills in what depends on the session.
+func (s *session) resolve(p netip.Prefix, a attributes) route {
+	if a.self {
+		a.nextHop = s.hops.of(familyOf(p.Addr()))
+	}
+	a.leaving = s.leaving
+	return unique.Make(a)
+}
+
+// resolveAgain does so for all routes, after what they depend on has changed.
+func (s *session) resolveAgain() {
+	desired := make(map[netip.Prefix]route)
+	for p, r := range s.routes.AllDesired() {
+		desired[p] = r
+	}
+	for p, r := range desired {
+		s.routes.SetDesired(p, s.resolve(p, r.Value()))
+	}
+	clear(s.encoded)
+}
+
+// end ends what is there and not wanted: the session with the peer, or the speaker too.
+func (s *session) end(ctx context.Context, in *intent) error {
+	other := s.speaker != nil && (!in.wanted || in.invalid != nil || in.peer != s.peer)
+	if s.dialled.IsValid() && (other || in.held != "" || in.stranger != 0 || s.moved(in)) {
+		if err := s.hangUp(ctx); err != nil {
+			return err
+		}
+	}
+	if !other {
+		return nil
+	}
+	return s.dismiss(ctx)
+}
+
+// moved says whether an unnumbered peer is now another one.
+func (s *session) moved(in *intent) bool {
+	if in.peer.Interface == "" {
+		return false
+	}
+	now, ok := s.links.neighbor(in.peer.Interface)
+	return ok && now != s.dialled
+}
+
+// begin has a speaker ready, and says where the peer is.
+func (s *session) begin(ctx context.Context, in *intent) (netip.Addr, error) {
+	if s.speaker == nil {
+		sp, err := s.pool.get(ctx, speakerConfig{asn: in.peer.LocalASN, routerID: in.peer.RouterID}, s.events)
+		if err != nil {
+			return netip.Addr{}, err
+		}
+		s.mu.Lock()
+		s.speaker = sp
+		s.mu.Unlock()
+		s.peer = in.peer
+		s.hops = nextHops{}
+	}
+	address := in.peer.Address
+	if in.peer.Interface != "" {
+		var ok bool
+		if address, ok = s.links.neighbor(in.peer.Interface); !ok {
+			return netip.Addr{}, fmt.Errorf("no router advertisement has come on %s", in.peer.Interface)
+		}
+	}
+	var err error
+	hops := s.hops
+	if in.up || !s.dialled.IsValid() || s.failures > 0 {
+		if hops, err = findNextHops(ctx, &s.peer, address); err != nil {
+			return netip.Addr{}, err
+		}
+	}
+	if hops != s.hops || in.leaving != s.leaving {
+		s.hops, s.leaving = hops, in.leaving
+		s.resolveAgain()
+	}
+	return address, nil
+}
+
+// send applies a batch of differences. It says whether there are more that can be.
+func (s *session) send(ctx context.Context) (more bool, err error) {
+	var failed []error
+	left := batch
+	for p := range s.routes.PendingDeletions() {
+		if left--; left < 0 {
+			return true, errors.Join(failed...)
+		}
+		if err := s.speaker.remove(ctx, p); err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		s.routes.DeleteActual(p)
+	}
+	var homeless Families
+	for p, r := range s.routes.PendingUpdates() {
+		family := familyOf(p.Addr())
+		if !r.Value().nextHop.IsValid() {
+			homeless |= family
+			continue
+		}
+		if left--; left < 0 {
+			return true, errors.Join(failed...)
+		}
+		if err := s.speaker.add(ctx, p, s.encode(r, family)); err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		s.routes.SetActual(p, r)
+	}
+	if homeless != 0 {
+		failed = append(failed, fmt.Errorf("routes of %s are not advertised: there is no address of that family "+
+			"on the interface that leads to the peer", homeless))
+	}
+	return false, errors.Join(failed...)
+}
+
+// encode returns the attributes of a route, from memory if it can.
+func (s *session) encode(r route, family Families) [][]byte {
+	const enough = 1024
+	key := encodingKey{r, family}
+	list, ok := s.encoded[key]
+	if !ok {
+		if len(s.encoded) >= enough {
+			clear(s.encoded)
+		}
+		a := r.Value()
+		list = encodeAttributes(&a, family)
+		s.encoded[key] = list
+	}
+	return list
+}
+
+// dial starts a session with the peer.
+func (s *session) dial(ctx context.Context, address netip.Addr) error {
+	// It ends with hangUp, or with the process.
+	watched, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	if err := s.speaker.watch(watched, func(e *event) { s.observe(watched, e) }); err != nil {
+		cancel()
+		return err
+	}
+	if err := s.speaker.dial(ctx, &s.peer, address, s.restarting); err != nil {
+		cancel()
+		return err
+	}
+	s.restarting = false
+	s.mu.Lock()
+	s.dialled, s.watched = address, cancel
+	s.mu.Unlock()
+	return nil
+}
+
+// hangUp ends the session with a Cease and waits until gobgp has let go of it.
+func (s *session) hangUp(ctx context.Context) error {
+	s.mu.Lock()
+	s.watched()
+	address := s.dialled
+	up := s.status.State == Established
+	s.mu.Unlock()
+	select {
+	case <-s.freed: // of an earlier one that took too long
+	default:
+	}
+	gone := readTraffic(s.speaker.peer(ctx))
+	if err := s.speaker.hangUp(ctx, address); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.traffic.add(gone)
+	s.dialled, s.watched = netip.Addr{}, nil
+	s.enter(Idle)
+	if up {
+		s.status.LastNotification = Notification{Time: time.Now(), Code: 6, Subcode: 3}
+	}
+	s.mu.Unlock()
+	s.tell()
+	deadline := time.NewTimer(goodbye)
+	defer deadline.Stop()
+	select {
+	case <-s.freed:
+	case <-deadline.C:
+		// A peer that reads nothing holds up the goroutine that wants to write to it.
+		// Its speaker is no longer of use.
+		s.log.Warn("the connection does not close, its speaker is abandoned")
+		s.forget()
+	}
+	return nil
+}
+
+// dismiss gives the speaker back.
+func (s *session) dismiss(ctx context.Context) error {
+	sp := s.speaker
+	s.forget()
+	if sp == nil {
+		return nil
+	}
+	return s.pool.put(ctx, sp)
+}
+
+// forget has no speaker any more, and nothing sent.
+func (s *session) forget() {
+	s.mu.Lock()
+	s.speaker = nil
+	s.mu.Unlock()
+	var sent []netip.Prefix
+	for p := range s.routes.AllActual() {
+		sent = append(sent, p)
+	}
+	for _, p := range sent {
+		s.routes.DeleteActual(p)
+	}
+}
+
+// leave is what happens when the process ends; see Leaving.
+func (s *session) leave(ctx context.Context) {
+	if !s.dialled.IsValid() || s.peer.GracefulRestart && !s.leaving {
+		return
+	}
+	if err := s.hangUp(ctx); err != nil {
+		s.log.Warn("session not ended in order", lb.LogKeyError, err)
+	}
+}

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bgp
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	api "github.com/osrg/gobgp/v3/api"
+	"github.com/osrg/gobgp/v3/pkg/server"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// speaker is a BGP speaker of gobgp with at most one peer.
+type speaker struct {
+	server *server.BgpServer
+	log    *logger
+	loop   *loopHook
+
+	// calls serialises what is asked of the server, which has one loop for all of it.
+	calls sync.Mutex
+}
+
+// speakerConfig is what gobgp fixes at the start of a speaker.
+type speakerConfig struct {
+	asn      uint32
+	routerID netip.Addr
+}
+
+// idleConfig is that of a speaker that waits; nobody sees it. The ASN is one of those
+// for documentation (RFC 5398), the router ID an address of TEST-NET-1.
+var idleConfig = speakerConfig{asn: 64496, routerID: netip.AddrFrom4([4]byte{192, 0, 2, 0})} //nolint:gochecknoglobals // a constant
+
+// newSpeaker returns a speaker whose loop runs, and will for ever.
+func newSpeaker() *speaker {
+	s := &speaker{log: &logger{}, loop: &loopHook{}}
+	s.server = server.NewBgpServer(server.LoggerOption(s.log), server.TimingHookOption(s.loop))
+	go s.server.Serve()
+	return s
+}
+
+// loopHook is called by the loop of a speaker after each event.
+type loopHook struct {
+	gate sync.Mutex // held by who wants the loop to stand still
+}
+
+// Observe stands still as long as the gate is closed.
+func (h *loopHook) Observe(server.FSMOperation, time.Duration, time.Duration) {
+	h.gate.Lock()
+	defer h.gate.Unlock()
+}
+
+// pause returns once the loop stands still, or is about to without reading anything
+// any more: it has answered, and what comes next is Observe.
+func (h *loopHook) pause(ctx context.Context, s *speaker) {
+	h.gate.Lock()
+	// The answer is of no interest.
+	_, _ = s.server.GetBgp(ctx, &api.GetBgpRequest{})
+}
+
+func (h *loopHook) resume() { h.gate.Unlock() }
+
+// start gives the speaker an ASN, a router ID and an empty table, and has it refuse
+// whatever it receives. It may be called again.
+func (s *speaker) start(ctx context.Context, c speakerConfig) error {
+	s.calls.Lock()
+	defer s.calls.Unlock()
+	err := s.server.StartBgp(ctx, &api.StartBgpRequest{Global: &api.Global{
+		Asn: c.asn, RouterId: c.routerID.String(), ListenPort: -1,
+	}})
+	if err != nil {
+		return fmt.Errorf("start a BGP speaker: %w", err)
+	}
+	return s.refuse(ctx)
+}
+
+// refuse makes an import policy that accepts what is ours and rejects the rest. The
+// first half is needed: gobgp applies the policy to local routes too.
+func (s *speaker) refuse(ctx context.Context) error {
+	const name = "refuse"
+	local := &api.Statement{
+		Name:       name,
+		Conditions: &api.Conditions{RouteType: api.Conditions_ROUTE_TYPE_LOCAL},
+		Actions:    &api.Actions{RouteAction: api.RouteAction_ACCEPT},
+	}
+	policy := &api.Policy{Name: name, Statements: []*api.Statement{local}}
+	if err := s.server.AddPolicy(ctx, &api.AddPolicyRequest{Policy: policy}); err != nil {
+		return fmt.Errorf("add the policy that refuses routes: %w", err)
+	}
+	err := s.server.SetPolicyAssignment(ctx, &api.SetPolicyAssignmentRequest{Assignment: &api.PolicyAssignment{
+		Name: "global", Direction: api.PolicyDirection_IMPORT, DefaultAction: api.RouteAction_REJECT,
+		Policies: []*api.Policy{{Name: name}},
+	}})
+	if err != nil {
+		return fmt.Errorf("refuse routes: %w", err)
+	}
+	return nil
+}
+
+// add puts a route into the table, and thereby on the wire if the session is up.
+func (s *speaker) add(ctx context.Context, prefix netip.Prefix, attributes [][]byte) error {
+	s.calls.Lock()
+	defer s.calls.Unlock()
+	_, err := s.server.AddPath(ctx, &api.AddPathRequest{Path: &api.Path{
+		Family: wireFamily(familyOf(prefix.Addr())), NlriBinary: encodePrefix(prefix), PattrsBinary: attributes,
+	}})
+	if err != nil {
+		return fmt.Errorf("advertise %s: %w", prefix, err)
+	}
+	return nil
+}
+
+// remove takes a route out of the table.
+func (s *speaker) remove(ctx context.Context, prefix netip.Prefix) error {
+	s.calls.Lock()
+	defer s.calls.Unlock()
+	err := s.server.DeletePath(ctx, &api.DeletePathRequest{Path: &api.Path{
+		Family: wireFamily(familyOf(prefix.Addr())), NlriBinary: encodePrefix(prefix),
+		// gobgp wants attributes where the protocol has none.
+		PattrsBinary: [][]byte{attribute(flagTransitive, attrOrigin, []byte{originIGP}), unspecifiedNextHop(prefix)},
+	}})
+	if err != nil {
+		return fmt.Errorf("withdraw %s: %w", prefix, err)
+	}
+	return nil
+}
+
+func unspecifiedNextHop(prefix netip.Prefix) []byte {
+	if prefix.Addr().Is4() {
+		return encodeNextHop(netip.IPv4Unspecified(), IPv4Unicast)
+	}
+	return encodeNextHop(netip.IPv6Unspecified(), IPv6Unicast)
+}
+
+// clear takes all routes out of the table.
+func (s *speaker) clear(ctx context.Context) error {
+	s.calls.Lock()
+	defer s.calls.Unlock()
+	if err := s.server.DeletePath(ctx, &api.DeletePathRequest{}); err != nil {
+		return fmt.Errorf("withdraw everything: %w", err)
+	}
+	return nil
+}
+
+// dial adds the peer at this address. restarting says that routes of an earlier life
+// may still be there (RFC 4724, 4.1).
+func (s *speaker) dial(ctx context.Context, p *Peer, address netip.Addr, restarting bool) error {
+	s.calls.Lock()
+	defer s.calls.Unlock()
+	if err := s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: newNeighbor(p, address, restarting)}); err != nil {
+		return fmt.Errorf("add the peer: %w", err)
+	}
+	return nil
+}
+
+// hangUp deletes the peer; a session is ended with a Cease.
+func (s *speaker) hangUp(ctx context.Context, address netip.Addr) error {
+	s.calls.Lock()
+	defer s.calls.Unlock()
+	if err := s.server.DeletePeer(ctx, &api.DeletePeerRequest{Address: address.String()}); err != nil {
+		return fmt.Errorf("delete the peer: %w", err)
+	}
+	return nil
+}
+
+// watch calls fn with each change of state until ctx ends.
+func (s *speaker) watch(ctx context.Context, fn func(*api.Peer)) error {
+	s.calls.Lock()
+	defer s.calls.Unlock()
+	request := &api.WatchEventRequest{Peer: &api.WatchEventRequest_Peer{}}
+	err := s.server.WatchEvent(ctx, request, func(r *api.WatchEventResponse) {
+		if p := r.GetPeer(); p != nil && p.Type == api.WatchEventResponse_PeerEvent_STATE && ctx.Err() == nil {
+			fn(p.Peer)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("watch the peer: %w", err)
+	}
+	return nil
+}
+
+// peer returns what gobgp has to say about the peer, nil if there is none.
+func (s *speaker) peer(ctx context.Context) (p *api.Peer) {
+	s.calls.Lock()
+	defer s.calls.Unlock()
+	_ = s.server.ListPeer(ctx, &api.ListPeerRequest{}, func(found *api.Peer) { p = found })
+	return p
+}
+
+// newNeighbor says a peer in gobgp's words.
+func newNeighbor(p *Peer, address netip.Addr, restarting bool) *api.Peer {
+	n := &api.Peer{
+		Conf: &api.PeerConf{
+			NeighborAddress: address.String(), LocalAsn: p.LocalASN, PeerAsn: p.remoteASN(), AuthPassword: p.Password,
+		},
+		Transport: &api.Transport{RemotePort: uint32(p.Port), BindInterface: p.Device},
+		Timers: &api.Timers{Config: &api.TimersConfig{
+			HoldTime: seconds(p.HoldTime), KeepaliveInterval: seconds(p.Keepalive), ConnectRetry: seconds(p.ConnectRetry),
+		}},
+		AfiSafis: newAfiSafis(p),
+	}
+	if p.Source.IsValid() {
+		n.Transport.LocalAddress = p.Source.String()
+	}
+	switch {
+	case p.MinTTL != 0: // gobgp takes one or the other
+		n.TtlSecurity = &api.TtlSecurity{Enabled: true, TtlMin: uint32(p.MinTTL)}
+	case p.MultihopTTL != 0:
+		n.EbgpMultihop = &api.EbgpMultihop{Enabled: true, MultihopTtl: uint32(p.MultihopTTL)}
+	}
+	if p.GracefulRestart {
+		n.GracefulRestart = &api.GracefulRestart{
+			Enabled: true, RestartTime: uint32(seconds(p.RestartTime)),
+			DeferralTime: deferralTime, LocalRestarting: restarting,
+		}
+	}
+	return n
+}
+
+// deferralTime is how many seconds a restarting speaker waits for the peer's
+// End-of-RIB before it sends its own routes (RFC 4724, 4.1). We take no routes, so
+// that there is little to wait for.
+const deferralTime = 10
+
+func newAfiSafis(p *Peer) []*api.AfiSafi {
+	var list []*api.AfiSafi
+	for _, f := range []Families{IPv4Unicast, IPv6Unicast} {
+		if !p.Families.Has(f) {
+			continue
+		}
+		list = append(list, &api.AfiSafi{
+			Config:            &api.AfiSafiConfig{Family: wireFamily(f), Enabled: true},
+			MpGracefulRestart: &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: p.GracefulRestart}},
+		})
+	}
+	return list
+}
+
+// seconds rounds up: a time of the wire is in whole seconds and none of them may be
+// shorter than was asked for.
+func seconds(d time.Duration) uint64 { return uint64((d + time.Second - 1) / time.Second) }
+
+// commonFamilies are those of ours that the peer has the capability for (RFC 4760, 8).
+// A peer without that capability has IPv4.
+func commonFamilies(ours Families, capabilities []*anypb.Any) Families {
+	var theirs Families
+	for _, c := range capabilities {
+		var mp api.MultiProtocolCapability
+		if c.UnmarshalTo(&mp) != nil || mp.Family == nil || mp.Family.Safi != api.Family_SAFI_UNICAST {
+			continue
+		}
+		switch mp.Family.Afi { //nolint:exhaustive // the others are not ours
+		case api.Family_AFI_IP:
+			theirs |= IPv4Unicast
+		case api.Family_AFI_IP6:
+			theirs |= IPv6Unicast
+		}
+	}
+	if theirs == 0 {
+		theirs = IPv4Unicast
+	}
+	return ours & theirs
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bgp
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// State is a state of the machine in RFC 4271, 8.2.2.
+type State uint8
+
+// The states there are. Connect does not occur: gobgp dials in Active.
+const (
+	Idle State = iota
+	Connect
+	Active
+	OpenSent
+	OpenConfirm
+	Established
+)
+
+var stateNames = [...]string{"Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Established"}
+
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("State(%d)", s)
+}
+
+// Session is what there is to say about a peer at one moment.
+type Session struct {
+	Peer  Peer
+	State State
+	// Since is when State began.
+	Since time.Time
+	// RemoteASN is the peer's number, once it has said it. Zero before that.
+	RemoteASN uint32
+	// RemoteID is the peer's BGP Identifier. Invalid before it has said it.
+	RemoteID netip.Addr
+	// Local is the address that the session is opened from. Invalid before it is up.
+	Local netip.Addr
+	// Families are those that both sides want. Zero unless Established.
+	Families Families
+	// LastNotification is the last NOTIFICATION of either side.
+	LastNotification Notification
+	// Held is why the peer is kept down, from Hold. Empty if it is not.
+	Held string
+	// Problem is what keeps the peer from being dialled, or some routes from being
+	// advertised to it. Nil if nothing does.
+	Problem error
+	// Advertised is how many routes the peer has or gets once it is up; Pending is how
+	// many differences there are to what it should have.
+	Advertised, Pending int
+}
+
+// Notification is a NOTIFICATION message (RFC 4271, 4.5).
+type Notification struct {
+	// Time is zero if there was none.
+	Time time.Time
+	// Received says that the peer sent it; otherwise it was us.
+	Received bool
+	// Code and Subcode are those of RFC 4271 and RFC 4486.
+	Code, Subcode uint8
+	// Communication is what a human at the other end had to say (RFC 9003).
+	Communication string
+}
+
+// String says it in the words of the RFCs. It is empty if there was none.
+func (n Notification) String() string {
+	if n.Time.IsZero() {
+		return ""
+	}
+	direction := "sent"
+	if n.Received {
+		direction = "received"
+	}
+	text := direction + " " + notificationWords(n.Code, n.Subcode)
+	if n.Communication != "" {
+		text += fmt.Sprintf(": %q", n.Communication)
+	}
+	return text
+}
+
+// notificationCodes are the codes of RFC 4271, 4.5, each with its subcodes from 1.
+var notificationCodes = map[uint8]struct {
+	name     string
+	subcodes []string
+}{
+	1: {"Message Header Error", []string{
+		"Connection Not Synchronized", "Bad Message Length", "Bad Message Type",
+	}},
+	2: {"OPEN Message Error", []string{ // 7: RFC 5492; 11: RFC 9234
+		"Unsupported Version Number", "Bad Peer AS", "Bad BGP Identifier", "Unsupported Optional Parameter",
+		"Authentication Failure", "Unacceptable Hold Time", "Unsupported Capability", "", "", "", "Role Mismatch",
+	}},
+	3: {"UPDATE Message Error", []string{
+		"Malformed Attribute List", "Unrecognized Well-known Attribute", "Missing Well-known Attribute",
+		"Attribute Flags Error", "Attribute Length Error", "Invalid ORIGIN Attribute", "AS Routing Loop",
+		"Invalid NEXT_HOP Attribute", "Optional Attribute Error", "Invalid Network Field", "Malformed AS_PATH",
+	}},
+	4: {"Hold Timer Expired", nil},
+	5: {"Finite State Machine Error", []string{ // RFC 6608
+		"Unexpected Message in OpenSent State", "Unexpected Message in OpenConfirm State",
+		"Unexpected Message in Established State",
+	}},
+	6: {"Cease", []string{ // RFC 4486; 9: RFC 8538; 10: RFC 9384
+		"Maximum Number of Prefixes Reached", "Administrative Shutdown", "Peer De-configured", "Administrative Reset",
+		"Connection Rejected", "Other Configuration Change", "Connection Collision Resolution", "Out of Resources",
+		"Hard Reset", "BFD Down",
+	}},
+	7: {"ROUTE-REFRESH Message Error", []string{"Invalid Message Length"}}, // RFC 7313
+}
+
+func notificationWords(code, subcode uint8) string {
+	c, ok := notificationCodes[code]
+	if !ok {
+		return fmt.Sprintf("NOTIFICATION %d/%d", code, subcode)
+	}
+	if subcode == 0 {
+		return c.name
+	}
+	if int(subcode) <= len(c.subcodes) && c.subcodes[subcode-1] != "" {
+		return c.name + ", " + c.subcodes[subcode-1]
+	}
+	return fmt.Sprintf("%s, subcode %d", c.name, subcode)
+}
