@@ -112,14 +112,15 @@ func TestTakeoverBeforeAssignment(t *testing.T) {
 		p := s.givenPool(f)
 		s.scaleController(0)
 		s.afterwards(func() { s.scaleController(2) })
-		s.givenService("older", f)
+		s.givenService("early", f)
+		s.awaitNextSecond()
 		s.givenService("holder", f)
 		s.patchService("holder", `{"status":{"loadBalancer":{"ingress":[`+ingress(p.addrs(0))+`]}}}`, "status")
 		changes := s.watchAddresses(map[string][]netip.Addr{"holder": p.addrs(0)})
 
 		s.scaleController(2)
 
-		s.expectAddresses("older", p.addrs(1))
+		s.expectAddresses("early", p.addrs(1))
 		s.expectAddresses("holder", p.addrs(0))
 		if seen := changes(); len(seen) > 0 {
 			s.Errorf("addresses changed: %v", seen)
