@@ -3,12 +3,16 @@
 package stories
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/herald-lb/herald/e2e/internal/wire"
+	"github.com/herald-lb/herald/e2e/lab"
 )
 
 // givenAnnounced creates a pool, pods and a Service, and returns its addresses and the
@@ -133,6 +137,40 @@ func TestAdvertisementByInterface(t *testing.T) {
 		}
 		s.expectL2Interfaces("web", lanLink)
 	})
+}
+
+// Whoever takes an address over says so at once to everybody on the LAN, so that hosts
+// and switches need not find out.
+func TestTakeoverIsSaidOnTheLAN(t *testing.T) {
+	eachFamily(t, func(s *story, f family) {
+		addrs, owner := s.givenAnnounced("web", f)
+		tap, err := s.client.Capture(lanLink)
+		s.must(err)
+		s.afterwards(func() { s.check(tap.Close()) })
+		s.label(owner, corev1.LabelNodeExcludeBalancers, "true")
+		next := map[netip.Addr]string{}
+		for _, addr := range addrs {
+			next[addr] = s.expectMoved(addr, owner)
+		}
+		s.expectSaid(tap, next)
+	})
+}
+
+// expectSaid waits until a capture has shown each address be claimed, unasked, by its
+// node.
+func (s *story) expectSaid(tap *lab.Capture, by map[netip.Addr]string) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	for len(by) > 0 {
+		frame, err := tap.Next(ctx)
+		if err != nil {
+			s.Fatalf("wait for the LAN to be told about %v: %v", by, err)
+		}
+		if addr, mac, ok := wire.Gratuitous(frame.Bytes); ok && by[addr] != "" && by[addr] == s.nodeOf[mac] {
+			delete(by, addr)
+		}
+	}
 }
 
 // A host that has the address in its neighbour table checks from time to time whether

@@ -96,7 +96,7 @@ func (s *story) expectAnnouncedBy(addr netip.Addr, node string) {
 func (s *story) expectMoved(addr netip.Addr, from string) string {
 	s.Helper()
 	var node string
-	s.await(time.Minute, fmt.Sprintf("another node than %s to answer for %s", from, addr), func() error {
+	s.await(patience, fmt.Sprintf("another node than %s to answer for %s", from, addr), func() error {
 		nodes, err := s.announcers(addr)
 		if err != nil {
 			return err

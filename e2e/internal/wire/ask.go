@@ -96,12 +96,8 @@ func solicit(ifi *net.Interface, addr netip.Addr, until time.Time) ([]string, er
 		if !ok || na.TargetAddress != addr {
 			return "", false, nil
 		}
-		for _, option := range na.Options {
-			if lla, ok := option.(*ndp.LinkLayerAddress); ok && lla.Direction == ndp.Target {
-				return lla.Addr.String(), true, nil
-			}
-		}
-		return "", false, nil
+		mac = targetLinkLayer(na).String()
+		return mac, mac != "", nil
 	})
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package wire looks at a LAN from one host's interface: who answers for an address,
-// and what happens to those who receive garbage.
+// who claims one unasked, and what happens to those who receive garbage.
 //
 // It uses sockets of its own, not the host's neighbour table, so that it sees every
 // answer and not only the one that the kernel kept. It knows nothing of Kubernetes or

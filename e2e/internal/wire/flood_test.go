@@ -67,3 +67,43 @@ func TestSpoiledFramesArriveAndHarmNobody(t *testing.T) {
 		}
 	}
 }
+
+func TestGratuitousFramesAreTold(t *testing.T) {
+	v4, v6 := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+	announcement := arpRequest(v4)
+	copy(announcement[ethernetLen+14:], v4.AsSlice()) // claims the address it asks for
+	for name, c := range map[string]struct {
+		frame []byte
+		addr  netip.Addr
+	}{
+		"a request":                    {question(v4), netip.Addr{}},
+		"a solicitation":               {question(v6), netip.Addr{}},
+		"an announcement":              {announcement, v4},
+		"an announcement, cut short":   {announcement[:30], netip.Addr{}},
+		"an unsolicited NA":            {advertisement(v6, 0x20), v6},
+		"an unsolicited NA, humble":    {advertisement(v6, 0), netip.Addr{}},
+		"a solicited NA":               {advertisement(v6, 0x60), netip.Addr{}},
+		"an unsolicited NA, cut short": {advertisement(v6, 0x20)[:60], netip.Addr{}},
+		"nothing":                      {nil, netip.Addr{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, mac, ok := Gratuitous(c.frame)
+			if addr != c.addr || ok != c.addr.IsValid() {
+				t.Errorf("it speaks for %v (%t); want %v", addr, ok, c.addr)
+			}
+			if want := "02:ba:d0:ba:d0:01"; ok && mac != want {
+				t.Errorf("it is at %s; want %s", mac, want)
+			}
+		})
+	}
+}
+
+// advertisement turns a solicitation into an advertisement to all nodes with these flags.
+func advertisement(target netip.Addr, flags byte) []byte {
+	frame := solicitation(target)
+	group := netip.MustParseAddr("ff02::1").As16()
+	copy(frame[ethernetLen+24:], group[:])
+	message := frame[ethernetLen+ipv6Len:]
+	message[0], message[4], message[24] = 136, flags, 2
+	return frame
+}
