@@ -4,8 +4,6 @@ package announce
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -26,24 +24,12 @@ const (
 	// a node thousands of statuses are written by each of the others; clients are
 	// served meanwhile, and nobody is in a hurry.
 	statusWriters = 4
-	// statusPrefix is what names of status objects begin with.
-	statusPrefix = "l2-"
 	// driftDelay is how long what the informer shows may lag behind our own writes.
 	driftDelay = 2 * time.Second
 
 	firstStatusRetry = 100 * time.Millisecond
 	lastStatusRetry  = time.Minute
 )
-
-// StatusAPI is what Statuses need of the API server. kube.Resource is one.
-type StatusAPI interface {
-	Create(ctx context.Context, namespace string, obj *v1beta1.ServiceL2Status) (*v1beta1.ServiceL2Status, error)
-	PatchStatus(ctx context.Context, namespace, name string, kind types.PatchType, body []byte) error
-	// Delete succeeds if the object is gone, or another one has its name.
-	Delete(ctx context.Context, namespace, name string, uid types.UID) error
-	// ListMetadata returns the metadata of the objects that the selector matches.
-	ListMetadata(ctx context.Context, namespace, labelSelector string) ([]metav1.ObjectMeta, error)
-}
 
 // StatusOwner says in whose name statuses are written.
 type StatusOwner struct {
@@ -56,12 +42,13 @@ type StatusOwner struct {
 	PodUID  types.UID
 }
 
-// Statuses keep one ServiceL2Status object for each Service that this node announces,
-// and none for others. Writes happen in the background, few at a time, on change only,
+// Statuses keep one object, a ServiceL2Status or a ServiceBGPStatus, for each Service
+// that this node announces, and none for others. Writes happen in the background, few at a time, on change only,
 // and are repeated until they succeed. All methods are safe for concurrent use.
 type Statuses struct {
 	owner   StatusOwner
-	api     StatusAPI
+	kind    statusKind
+	api     statusWriter
 	log     *slog.Logger
 	sweeper *sweeper
 	errors  atomic.Uint64
@@ -70,7 +57,8 @@ type Statuses struct {
 	mu sync.Mutex // guards what follows
 	// queue has the Services to look at. It is nil while Run does not run.
 	queue workqueue.TypedRateLimitingInterface[lb.ServiceName]
-	// wanted are the interfaces under which each announced Service is to be reported.
+	// wanted are the items, interfaces or peers, under which each announced Service is
+	// to be reported.
 	wanted map[lb.ServiceName][]string
 	// there are the objects of this node, by Service: in the end, one each.
 	there map[lb.ServiceName][]statusObject
@@ -78,21 +66,21 @@ type Statuses struct {
 	complete bool
 }
 
-// statusObject is a ServiceL2Status as far as it concerns us.
+// statusObject is an object as far as it concerns us.
 type statusObject struct {
 	name string
 	uid  types.UID
 	// ours means that it belongs to this pod, not to one that ran here before and
 	// whose objects go with it.
-	ours       bool
-	filled     bool // it has a status
-	interfaces []string
+	ours   bool
+	filled bool // it has a status
+	items  []string
 }
 
-// NewStatuses returns statuses that nobody writes yet.
-func NewStatuses(owner StatusOwner, api StatusAPI, log *slog.Logger) *Statuses {
+func newStatuses(owner StatusOwner, api statusWriter, log *slog.Logger, kind statusKind) *Statuses {
 	s := &Statuses{
 		owner:  owner,
+		kind:   kind,
 		api:    api,
 		log:    log,
 		wanted: make(map[lb.ServiceName][]string),
@@ -103,19 +91,19 @@ func NewStatuses(owner StatusOwner, api StatusAPI, log *slog.Logger) *Statuses {
 }
 
 // Selector matches the status objects of this node, for the informer that calls
-// OnStatus.
+// OnStatus or OnBGPStatus.
 func (s *Statuses) Selector() string { return nodeSelector(s.owner.Node) }
 
 func nodeSelector(node lb.NodeName) string { return v1beta1.LabelNode + "=" + labelValue(string(node)) }
 
-// Announce reports that this node announces the Service on these interfaces; nil means
-// on all.
-func (s *Statuses) Announce(service lb.ServiceName, interfaces []string) {
+// Announce reports that this node announces the Service on these interfaces, of which
+// nil means all, or to these peers.
+func (s *Statuses) Announce(service lb.ServiceName, items []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, ok := s.wanted[service]
-	s.wanted[service] = interfaces
-	if !ok || !sameInterfaces(old, interfaces) {
+	s.wanted[service] = items
+	if !ok || !sameInterfaces(old, items) {
 		s.enqueue(service, 0)
 	}
 }
@@ -160,20 +148,21 @@ func (s *Statuses) Present(service lb.ServiceName) bool {
 // it. It replaces what was said before.
 func (s *Statuses) Sweep(nodes []lb.NodeName) { s.sweeper.set(nodes) }
 
-// OnStatus takes note of an object of this node. It is a callback for an informer.
-func (s *Statuses) OnStatus(old, now *v1beta1.ServiceL2Status) {
-	if old == nil {
-		old = now
+// on takes note of an object of this node that came, changed or went.
+func (s *Statuses) on(old, now foundStatus) {
+	known := old
+	if old.ObjectMeta == nil {
+		known = now
 	}
-	service := lb.ServiceName{Namespace: old.Labels[v1beta1.LabelServiceNamespace], Name: old.Labels[v1beta1.LabelServiceName]}
+	service := lb.ServiceName{Namespace: known.Labels[v1beta1.LabelServiceNamespace], Name: known.Labels[v1beta1.LabelServiceName]}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now == nil {
+	if now.ObjectMeta == nil {
 		s.forget(service, old.Name)
 	} else {
 		s.remember(service, s.parse(now))
 	}
-	if _, wanted := s.wanted[service]; wanted || s.complete && now != nil {
+	if _, wanted := s.wanted[service]; wanted || s.complete && now.ObjectMeta != nil {
 		// It may be the echo of a write that is not finished: look when it is.
 		s.enqueue(service, driftDelay)
 	}
@@ -186,13 +175,10 @@ func (s *Statuses) enqueue(service lb.ServiceName, after time.Duration) {
 	}
 }
 
-func (s *Statuses) parse(o *v1beta1.ServiceL2Status) statusObject {
-	parsed := statusObject{name: o.Name, uid: o.UID, ours: s.owner.PodUID == "", filled: o.Status.Node != ""}
+func (s *Statuses) parse(o foundStatus) statusObject {
+	parsed := statusObject{name: o.Name, uid: o.UID, ours: s.owner.PodUID == "", filled: o.node != "", items: o.items}
 	for _, ref := range o.OwnerReferences {
 		parsed.ours = parsed.ours || ref.UID == s.owner.PodUID
-	}
-	for _, i := range o.Status.Interfaces {
-		parsed.interfaces = append(parsed.interfaces, i.Name)
 	}
 	return parsed
 }
@@ -259,7 +245,7 @@ func (s *Statuses) writeNext(ctx context.Context, queue workqueue.TypedRateLimit
 		queue.Forget(service)
 		s.failing.Store(false)
 	case ctx.Err() == nil:
-		s.complain(service, err)
+		s.complain(ctx, service, err)
 		queue.AddRateLimited(service)
 	}
 	return true
@@ -267,13 +253,13 @@ func (s *Statuses) writeNext(ctx context.Context, queue workqueue.TypedRateLimit
 
 // complain logs a failed write: an API server that is away makes thousands fail, of
 // which one is news.
-func (s *Statuses) complain(service lb.ServiceName, err error) {
+func (s *Statuses) complain(ctx context.Context, service lb.ServiceName, err error) {
 	s.errors.Add(1)
 	level := slog.LevelDebug
 	if s.failing.CompareAndSwap(false, true) {
 		level = slog.LevelWarn
 	}
-	s.log.Log(context.Background(), level, "status of a Service not written, trying again",
+	s.log.Log(ctx, level, "status of a Service not written, trying again",
 		lb.LogKeyService, service, lb.LogKeyError, err)
 }
 
@@ -282,8 +268,8 @@ func (s *Statuses) errorCount() uint64 { return s.errors.Load() }
 
 // draft is what there is to do about the objects of one Service.
 type draft struct {
-	wanted     bool
-	interfaces []string
+	wanted bool
+	items  []string
 	// keep is the object to keep; empty if one has to be created.
 	keep string
 	// correct means that keep does not say what it should.
@@ -295,7 +281,7 @@ func (s *Statuses) draft(service lb.ServiceName) draft {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var d draft
-	d.interfaces, d.wanted = s.wanted[service]
+	d.items, d.wanted = s.wanted[service]
 	for _, o := range s.there[service] {
 		if d.wanted && o.ours && (d.keep == "" || o.name < d.keep) {
 			d.keep = o.name
@@ -304,7 +290,7 @@ func (s *Statuses) draft(service lb.ServiceName) draft {
 	for _, o := range s.there[service] {
 		switch {
 		case o.name == d.keep:
-			d.correct = !o.filled || !slices.Equal(o.interfaces, d.interfaces)
+			d.correct = !o.filled || !slices.Equal(o.items, d.items)
 		case d.wanted || s.complete:
 			d.remove = append(d.remove, o)
 		}
@@ -323,7 +309,7 @@ func (s *Statuses) write(ctx context.Context, service lb.ServiceName) error {
 		d.keep, d.correct = name, true
 	}
 	if d.correct {
-		if err := s.fill(ctx, service, d.keep, d.interfaces); err != nil {
+		if err := s.fill(ctx, service, d.keep, d.items); err != nil {
 			return err
 		}
 	}
@@ -341,23 +327,20 @@ func (s *Statuses) write(ctx context.Context, service lb.ServiceName) error {
 // create makes an object without a status: the API server accepts that on its own
 // path only.
 func (s *Statuses) create(ctx context.Context, service lb.ServiceName) (name string, err error) {
-	obj := &v1beta1.ServiceL2Status{
-		TypeMeta: metav1.TypeMeta{APIVersion: v1beta1.GroupVersion.String(), Kind: "ServiceL2Status"},
-		ObjectMeta: metav1.ObjectMeta{
-			GenerateName: statusPrefix,
-			Labels: map[string]string{
-				v1beta1.LabelNode:             labelValue(string(s.owner.Node)),
-				v1beta1.LabelServiceName:      service.Name,
-				v1beta1.LabelServiceNamespace: service.Namespace,
-			},
+	meta := metav1.ObjectMeta{
+		GenerateName: s.kind.prefix,
+		Labels: map[string]string{
+			v1beta1.LabelNode:             labelValue(string(s.owner.Node)),
+			v1beta1.LabelServiceName:      service.Name,
+			v1beta1.LabelServiceNamespace: service.Namespace,
 		},
 	}
 	if s.owner.PodUID != "" {
-		obj.OwnerReferences = []metav1.OwnerReference{{
+		meta.OwnerReferences = []metav1.OwnerReference{{
 			APIVersion: "v1", Kind: "Pod", Name: s.owner.PodName, UID: s.owner.PodUID,
 		}}
 	}
-	created, err := s.api.Create(ctx, s.owner.Namespace, obj)
+	created, err := s.kind.create(ctx, s.owner.Namespace, meta)
 	if err != nil {
 		return "", err
 	}
@@ -369,15 +352,8 @@ func (s *Statuses) create(ctx context.Context, service lb.ServiceName) (name str
 
 // fill writes the status of an object. If somebody has deleted it the error makes the
 // next attempt create another.
-func (s *Statuses) fill(ctx context.Context, service lb.ServiceName, name string, interfaces []string) error {
-	status := v1beta1.MetalLBServiceL2Status{
-		Node: string(s.owner.Node), ServiceName: service.Name, ServiceNamespace: service.Namespace,
-		Interfaces: make([]v1beta1.InterfaceInfo, 0, len(interfaces)),
-	}
-	for _, i := range interfaces {
-		status.Interfaces = append(status.Interfaces, v1beta1.InterfaceInfo{Name: i})
-	}
-	body, err := patchOf(status)
+func (s *Statuses) fill(ctx context.Context, service lb.ServiceName, name string, items []string) error {
+	body, err := s.kind.patch(s.owner.Node, service, items)
 	if err != nil {
 		return err
 	}
@@ -392,23 +368,8 @@ func (s *Statuses) fill(ctx context.Context, service lb.ServiceName, name string
 	}
 	for i := range s.there[service] {
 		if o := &s.there[service][i]; o.name == name {
-			o.filled, o.interfaces = true, interfaces
+			o.filled, o.items = true, items
 		}
 	}
 	return nil
-}
-
-// patchOf returns a merge patch (RFC 7386) that replaces the status. Interfaces are
-// named also when there are none, which omitempty would leave as they were.
-func patchOf(status v1beta1.MetalLBServiceL2Status) ([]byte, error) {
-	body, err := json.Marshal(map[string]any{"status": map[string]any{
-		"node":             status.Node,
-		"serviceName":      status.ServiceName,
-		"serviceNamespace": status.ServiceNamespace,
-		"interfaces":       status.Interfaces,
-	}})
-	if err != nil {
-		return nil, fmt.Errorf("encode a ServiceL2Status: %w", err)
-	}
-	return body, nil
 }
