@@ -72,6 +72,20 @@ const (
 	maxRestartTime = 4095 * time.Second
 )
 
+// Password is a secret. It is not printed.
+type Password string
+
+// String hides the password.
+func (p Password) String() string {
+	if p == "" {
+		return ""
+	}
+	return "(hidden)"
+}
+
+// GoString hides it too.
+func (p Password) GoString() string { return p.String() }
+
 // Peer is a router to have a session with. Peers are compared with ==; a session is
 // opened anew whenever anything here changes.
 type Peer struct {
@@ -110,7 +124,7 @@ type Peer struct {
 	ConnectRetry time.Duration
 
 	// Password is the key of TCP MD5 signatures (RFC 2385). Empty is none.
-	Password string
+	Password Password
 	// MultihopTTL is the TTL to reach an eBGP peer that is no neighbor. Zero is for one
 	// that is. It means nothing to iBGP.
 	MultihopTTL uint8

@@ -363,7 +363,6 @@ func (s *session) hangUp(ctx context.Context) error {
 	s.mu.Lock()
 	s.watched()
 	address := s.dialled
-	up := s.status.State == Established
 	s.mu.Unlock()
 	select {
 	case <-s.freed: // of an earlier one that took too long
@@ -376,10 +375,10 @@ func (s *session) hangUp(ctx context.Context) error {
 	s.mu.Lock()
 	s.traffic.add(gone)
 	s.dialled, s.watched = netip.Addr{}, nil
-	s.enter(Idle)
-	if up {
-		s.status.LastNotification = Notification{Time: time.Now(), Code: 6, Subcode: 3}
+	if s.status.State == Established {
+		s.status.LastNotification = Notification{Time: time.Now(), Code: codeCease, Subcode: ceaseDeconfigured}
 	}
+	s.enter(Idle)
 	s.mu.Unlock()
 	s.tell()
 	deadline := time.NewTimer(goodbye)

@@ -194,7 +194,7 @@ func (s *speaker) peer(ctx context.Context) (p *api.Peer) {
 func newNeighbor(p *Peer, address netip.Addr, restarting bool) *api.Peer {
 	n := &api.Peer{
 		Conf: &api.PeerConf{
-			NeighborAddress: address.String(), LocalAsn: p.LocalASN, PeerAsn: p.remoteASN(), AuthPassword: p.Password,
+			NeighborAddress: address.String(), LocalAsn: p.LocalASN, PeerAsn: p.remoteASN(), AuthPassword: string(p.Password),
 		},
 		Transport: &api.Transport{RemotePort: uint32(p.Port), BindInterface: p.Device},
 		Timers: &api.Timers{Config: &api.TimersConfig{

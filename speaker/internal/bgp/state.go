@@ -68,6 +68,12 @@ type Notification struct {
 	Communication string
 }
 
+// What gobgp ends a session with when its peer is deleted (RFC 4486).
+const (
+	codeCease         = 6
+	ceaseDeconfigured = 3
+)
+
 // String says it in the words of the RFCs. It is empty if there was none.
 func (n Notification) String() string {
 	if n.Time.IsZero() {

@@ -14,8 +14,8 @@ import (
 	"github.com/herald-lb/herald/speaker/internal/link/linktest"
 )
 
-// frrPath is where Debian has FRR's daemons.
-const frrPath = "/usr/lib/frr/"
+// frrDaemons is where Debian has FRR's daemons.
+const frrDaemons = "/usr/lib/frr/"
 
 // FRR is zebra and bgpd of FRRouting.
 type FRR struct {
@@ -24,13 +24,13 @@ type FRR struct {
 	bgpd *program
 }
 
-// NewFRR starts FRR with the configuration of bgpd, in the namespace.
-func NewFRR(t testing.TB, ns *linktest.Namespace, config string) *FRR {
+// NewFRR starts FRR in the namespace.
+func NewFRR(t testing.TB, ns *linktest.Namespace, c Config) Router {
 	t.Helper()
-	need(t, "nsenter", "vtysh", frrPath+"bgpd", frrPath+"zebra")
+	need(t, "nsenter", "vtysh", frrDaemons+"bgpd", frrDaemons+"zebra")
 	f := &FRR{ns: ns, dir: tempDir(t)}
 	write(t, f.dir, "zebra.conf", "hostname router\n")
-	write(t, f.dir, "bgpd.conf", "hostname router\n"+config)
+	write(t, f.dir, "bgpd.conf", "hostname router\n"+c.frr())
 	if out, err := exec.Command("chown", "-R", "frr:frr", f.dir).CombinedOutput(); err != nil {
 		t.Fatalf("give %s to FRR: %s", f.dir, out)
 	}
@@ -47,7 +47,7 @@ func exists(path string) bool {
 
 func (f *FRR) daemon(t testing.TB, name string) *program {
 	t.Helper()
-	return start(t, f.ns, frrPath+name, "-f", filepath.Join(f.dir, name+".conf"), "-i", filepath.Join(f.dir, name+".pid"),
+	return start(t, f.ns, frrDaemons+name, "-f", filepath.Join(f.dir, name+".conf"), "-i", filepath.Join(f.dir, name+".pid"),
 		"-z", filepath.Join(f.dir, "zserv.api"), "--vty_socket", f.dir, "-P", "0",
 		"--log", "stdout")
 }
@@ -65,15 +65,6 @@ func (f *FRR) Kill() { f.bgpd.kill() }
 // Show returns what vtysh says to a command, and nothing if it has failed.
 func (f *FRR) Show(command string) string {
 	return run("vtysh", "--vty_socket", f.dir, "-c", command)
-}
-
-// Configure enters lines in configuration mode.
-func (f *FRR) Configure(lines ...string) string {
-	args := []string{"--vty_socket", f.dir, "-c", "configure terminal"}
-	for _, l := range lines {
-		args = append(args, "-c", l)
-	}
-	return run("vtysh", args...)
 }
 
 // frrPath is a path in the JSON of show bgp.
@@ -125,11 +116,6 @@ func (f *FRR) Count() int {
 		}
 	}
 	return n
-}
-
-// Established says whether the session with this peer, or on this interface, is up.
-func (f *FRR) Established(peer string) bool {
-	return strings.Contains(f.Show("show bgp neighbors "+peer+" json"), `"bgpState":"Established"`)
 }
 
 // tempDir returns a directory for a user that is not root, which t.TempDir is not.
