@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -40,37 +41,39 @@ func TestNetRawIsEnough(t *testing.T) {
 	}
 }
 
-// pair returns two ends of a connection that keeps the borders of packets: the
-// first for a reader, the second for its peer.
-func pair(t *testing.T) (fd, peer int) {
+// pair returns two ends of a connection that keeps the borders of packets: a
+// socket, which belongs to the test, and the descriptor of its peer.
+func pair(t *testing.T) (s *packetSocket, peer int) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		unix.Close(fds[0])
-		unix.Close(fds[1])
-	})
-	return fds[0], fds[1]
+	t.Cleanup(func() { unix.Close(fds[1]) })
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &packetSocket{kernel: new(kernel), fd: fds[0], bell: bell}, fds[1]
 }
 
-func testReader(cores int) *reader {
-	return newReader(&packetSocket{kernel: new(kernel)}, testARPCodec("192.0.2.100"), cores)
+func testRequest(t *testing.T) []byte {
+	return arpFrame(t, broadcast(), 1, mac{2, 0, 0, 0, 0, 9}, "192.0.2.9", "192.0.2.100")
 }
 
 func TestReaderDrains(t *testing.T) {
-	fd, peer := pair(t)
-	r := testReader(1)
-	ask := arpFrame(t, broadcast(), 1, mac{2, 0, 0, 0, 0, 9}, "192.0.2.9", "192.0.2.100")
-	tooLong := append(ask[:len(ask):len(ask)], make([]byte, maxFrame)...)
+	s, peer := pair(t)
+	defer s.Close()
+	codec := testARPCodec("192.0.2.100")
+	ask := testRequest(t)
+	tooLong := append(slices.Clip(ask), make([]byte, maxFrame)...)
 	for _, frame := range [][]byte{ask, tooLong, ask[:20], ask} {
 		if _, err := unix.Write(peer, frame); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if r.drain(uintptr(fd)) {
-		t.Fatalf("the socket has failed: %v", r.err)
+	if err := newReader(s, codec, 1).drain(); err != nil {
+		t.Fatalf("the socket has failed: %v", err)
 	}
 	buffer := make([]byte, maxFrame)
 	for range 2 {
@@ -81,39 +84,73 @@ func TestReaderDrains(t *testing.T) {
 	if _, err := unix.Read(peer, buffer); !errors.Is(err, unix.EAGAIN) {
 		t.Errorf("a third answer, to two good requests in four frames (%v)", err)
 	}
-	if n := r.answerer.(*arpCodec).last.responses.Load(); n != 2 {
+	if n := codec.last.responses.Load(); n != 2 {
 		t.Errorf("%d answers counted, want 2", n)
 	}
 }
 
-func TestReaderEnds(t *testing.T) {
-	fd, _ := pair(t)
-	r := testReader(1)
-	r.socket.closed.Store(true)
-	if !r.drain(uintptr(fd)) || !errors.Is(r.err, net.ErrClosed) {
-		t.Errorf("closed: %v", r.err)
+// Close ends a Serve that sleeps and a Send that waits for room.
+func TestSocketCloses(t *testing.T) {
+	s, _ := pair(t)
+	served, sent := make(chan error), make(chan error)
+	go func() { served <- s.Serve(testARPCodec()) }()
+	go func() {
+		for { // nobody reads them
+			if err := s.Send(make([]byte, 4096)); err != nil {
+				sent <- err
+				return
+			}
+		}
+	}()
+	if err := s.Close(); err != nil {
+		t.Errorf("Close: %v", err)
 	}
-	r = testReader(1)
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // cannot be read
-	if err != nil {
-		t.Fatal(err)
+	if err := <-served; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Serve: %v", err)
 	}
-	defer null.Close()
-	if !r.drain(null.Fd()) || !errors.Is(r.err, unix.EBADF) {
-		t.Errorf("failed: %v", r.err)
+	if err := <-sent; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Send: %v", err)
+	}
+	if err := s.Send(nil); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Send after Close: %v", err)
 	}
 }
 
-// The whole way from the request to its answer, in both of its moods.
+func TestSocketFails(t *testing.T) {
+	s, peer := pair(t)
+	defer s.Close()
+	null, err := unix.Open(os.DevNull, unix.O_WRONLY|unix.O_CLOEXEC, 0) // cannot be read
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Dup3(null, s.fd, unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(null)
+	if err := s.Serve(testARPCodec()); !errors.Is(err, unix.EBADF) {
+		t.Errorf("Serve: %v", err)
+	}
+	if err := unix.Dup3(peer, s.fd, unix.O_CLOEXEC); err != nil { // the other end is closed
+		t.Fatal(err)
+	}
+	if err := s.Send([]byte{1}); !errors.Is(err, unix.EPIPE) {
+		t.Errorf("Send: %v", err)
+	}
+}
+
+// The whole way from the request to its answer, awake and asleep.
 func TestReaderAllocatesNothing(t *testing.T) {
-	ask := arpFrame(t, broadcast(), 1, mac{2, 0, 0, 0, 0, 9}, "192.0.2.9", "192.0.2.100")
+	ask := testRequest(t)
 	buffer := make([]byte, maxFrame)
 	for _, cores := range []int{1, 2} {
-		fd, peer := pair(t)
-		r := testReader(cores)
+		s, peer := pair(t)
+		defer s.Close()
+		r := newReader(s, testARPCodec("192.0.2.100"), cores)
 		n := testing.AllocsPerRun(1000, func() {
 			_, _ = unix.Write(peer, ask)
-			r.drain(uintptr(fd))
+			_ = s.wait(unix.POLLIN)
+			_ = r.drain()
+			r.await()
 			_, _ = unix.Read(peer, buffer)
 		})
 		if n != 0 {

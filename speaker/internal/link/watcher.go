@@ -71,18 +71,23 @@ func (w *Watcher) Ready() <-chan struct{} { return w.ready }
 // outlived: the last snapshot stays until a better one can be read.
 func (w *Watcher) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		err := w.follow(ctx)
-		if ctx.Err() != nil {
-			break // the error is that the socket was closed
-		}
-		w.log.Warn("following interfaces was interrupted, reading all of them again", lb.LogKeyError, err)
-		if errors.Is(err, unix.ENOBUFS) { // too slow for a moment; nothing is broken
-			pause(ctx, settle)
-		} else {
-			pause(ctx, retry)
-		}
+		w.outlive(ctx, w.follow(ctx))
 	}
 	return nil
+}
+
+// outlive waits before everything is read again because of err. When ctx has
+// ended, the error is only that the socket was closed.
+func (w *Watcher) outlive(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	w.log.Warn("following interfaces was interrupted, reading all of them again", lb.LogKeyError, err)
+	if errors.Is(err, unix.ENOBUFS) { // too slow for a moment; nothing is broken
+		pause(ctx, settle)
+		return
+	}
+	pause(ctx, retry)
 }
 
 // pause waits for a time, or until ctx ends.
