@@ -65,17 +65,16 @@ func logLevels() []namedLevel {
 }
 
 // Logger returns a logger that writes one JSON object per line. Values that have a
-// name for people are written by it: a Service as "namespace/name", a reason as a word.
+// name for people are written by it: a Service as "namespace/name", a reason as a word,
+// a duration with its unit.
 func (l *LogLevel) Logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l.level, ReplaceAttr: byName}))
 }
 
 // byName is a [slog.HandlerOptions.ReplaceAttr].
 func byName(_ []string, a slog.Attr) slog.Attr {
-	if a.Value.Kind() == slog.KindAny {
-		if named, ok := a.Value.Any().(fmt.Stringer); ok {
-			a.Value = slog.StringValue(named.String())
-		}
+	if named, ok := a.Value.Any().(fmt.Stringer); ok && a.Value.Kind() != slog.KindTime {
+		a.Value = slog.StringValue(named.String())
 	}
 	return a
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/klog/v2"
 
@@ -58,8 +59,8 @@ func TestValuesAreLoggedByName(t *testing.T) {
 	var lines strings.Builder
 	var level LogLevel
 	level.Logger(&lines).Info("m", lb.LogKeyService, lb.ServiceName{Namespace: "default", Name: "web"},
-		lb.LogKeyReason, lb.ReasonNoPool, lb.LogKeyIP, netip.MustParseAddr("192.0.2.1"), lb.LogKeyCount, 7)
-	for _, want := range []string{`"service":"default/web"`, `"reason":"NoPool"`, `"ip":"192.0.2.1"`, `"count":7`, `"level":"INFO"`} {
+		lb.LogKeyReason, lb.ReasonNoPool, lb.LogKeyIP, netip.MustParseAddr("192.0.2.1"), lb.LogKeyCount, 7, "after", 1500*time.Millisecond)
+	for _, want := range []string{`"service":"default/web"`, `"reason":"NoPool"`, `"ip":"192.0.2.1"`, `"count":7`, `"after":"1.5s"`, `"level":"INFO"`} {
 		if !strings.Contains(lines.String(), want) {
 			t.Errorf("no %s in %s", want, lines.String())
 		}
