@@ -19,7 +19,8 @@
 // announces everything again: a recovery is the same code as a start.
 //
 // Goroutines: Announcer.Run starts one per attachment, and that one three more:
-// one that serves the socket, one that announces, one that closes the socket at
-// the end. All have ended when Run returns. The hot path, from a request to its
+// one that serves the socket, and sleeps on a thread of its own for that, one that
+// announces, one that closes the socket at the end. All have ended when Run
+// returns. The hot path, from a request to its
 // answer, takes no lock and allocates nothing.
 package layer2
