@@ -179,7 +179,7 @@ func TestLab(t *testing.T) {
 
 // suite is what the parts of TestLab share.
 type suite struct {
-	ctx    context.Context //nolint:containedctx // a test's own
+	ctx    context.Context
 	lab    *lab.Lab
 	client *lab.Host
 }

@@ -5,6 +5,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -249,9 +250,7 @@ func (l *Lab) register(ctx context.Context, n *Node) error {
 			corev1.LabelArchStable: "amd64",
 		}},
 	}
-	for key, value := range n.member.Labels {
-		object.Labels[key] = value
-	}
+	maps.Copy(object.Labels, n.member.Labels)
 	for _, cidr := range n.podCIDRs {
 		object.Spec.PodCIDRs = append(object.Spec.PodCIDRs, cidr.String())
 	}

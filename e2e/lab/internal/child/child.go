@@ -3,6 +3,7 @@
 package child
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -67,7 +68,7 @@ func (c *Child) Exit() *os.ProcessState { return c.cmd.ProcessState }
 
 // Signal sends a signal. A process that has ended gets none, which is success.
 func (c *Child) Signal(sig syscall.Signal) error {
-	if err := c.cmd.Process.Signal(sig); err != nil && err != os.ErrProcessDone {
+	if err := c.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("send %v to process %d: %w", sig, c.PID(), err)
 	}
 	return nil

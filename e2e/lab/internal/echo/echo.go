@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -108,12 +109,7 @@ func (s Server) converse(conn net.Conn) {
 }
 
 func isHTTP(first string) bool {
-	for _, method := range []string{"GET ", "HEAD", "POST", "PUT ", "DELE", "OPTI"} {
-		if first == method {
-			return true
-		}
-	}
-	return false
+	return slices.Contains([]string{"GET ", "HEAD", "POST", "PUT ", "DELE", "OPTI"}, first)
 }
 
 // answerHTTP answers one request and says whether another may follow.

@@ -150,14 +150,12 @@ func testRunner(pod *corev1.Pod) *runner {
 	return r
 }
 
-func pointer[T any](v T) *T { return &v }
-
 func TestContainerSpec(t *testing.T) {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "ns", UID: "u", Labels: map[string]string{"app/x": "y"}},
 		Spec: corev1.PodSpec{
 			HostNetwork:     true,
-			SecurityContext: &corev1.PodSecurityContext{RunAsUser: pointer(int64(1000)), RunAsGroup: pointer(int64(1001))},
+			SecurityContext: &corev1.PodSecurityContext{RunAsUser: new(int64(1000)), RunAsGroup: new(int64(1001))},
 		},
 	}
 	r := testRunner(pod)
@@ -170,7 +168,7 @@ func TestContainerSpec(t *testing.T) {
 		},
 		VolumeMounts: []corev1.VolumeMount{{Name: "v", MountPath: "/v", ReadOnly: true}},
 		SecurityContext: &corev1.SecurityContext{
-			RunAsUser: pointer(int64(7)), ReadOnlyRootFilesystem: pointer(true), AllowPrivilegeEscalation: pointer(false),
+			RunAsUser: new(int64(7)), ReadOnlyRootFilesystem: new(true), AllowPrivilegeEscalation: new(false),
 			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"NET_RAW"}},
 		},
 	})
@@ -251,7 +249,7 @@ func TestSyncDir(t *testing.T) {
 
 func TestChoose(t *testing.T) {
 	values := map[string][]byte{"k": []byte("v"), "l": []byte("w")}
-	got, err := choose(values, []corev1.KeyToPath{{Key: "k", Path: "sub/name", Mode: pointer(int32(0o440))}}, pointer(int32(0o400)), false, nil)
+	got, err := choose(values, []corev1.KeyToPath{{Key: "k", Path: "sub/name", Mode: new(int32(0o440))}}, new(int32(0o400)), false, nil)
 	if diff := cmp.Diff(map[string]file{"sub/name": {[]byte("v"), 0o440}}, got, cmp.AllowUnexported(file{})); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"strconv"
@@ -34,8 +35,10 @@ func (k *Kubelet) serveLogs(ctx context.Context, n *Node, config *tls.Config) er
 		}
 	})
 	server := &http.Server{
-		Handler: mux, TLSConfig: config, ReadHeaderTimeout: 5 * time.Second,
-		ErrorLog: nil,
+		Handler:           mux,
+		TLSConfig:         config.Clone(), // the server adds to it
+		ReadHeaderTimeout: 5 * time.Second,
+		ErrorLog:          slog.NewLogLogger(k.config.Log.Handler(), slog.LevelDebug),
 	}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()

@@ -128,7 +128,7 @@ func (c *Container) status() corev1.ContainerStatus {
 	e := c.event
 	s := corev1.ContainerStatus{
 		Name: c.spec.Name, Image: c.spec.Image, ImageID: c.spec.Image,
-		RestartCount: int32(e.Restarts), //nolint:gosec // no container lives that long
+		RestartCount: int32(e.Restarts),
 	}
 	if c.last != nil {
 		s.LastTerminationState.Terminated = c.last
@@ -155,7 +155,7 @@ func terminated(c *child.Child) *corev1.ContainerStateTerminated {
 		return nil
 	}
 	t := &corev1.ContainerStateTerminated{
-		ExitCode:   int32(state.ExitCode()), //nolint:gosec // a byte, or -1
+		ExitCode:   int32(state.ExitCode()),
 		Reason:     "Completed",
 		StartedAt:  metav1.NewTime(c.Started()).Rfc3339Copy(),
 		FinishedAt: metav1.Now().Rfc3339Copy(),

@@ -178,7 +178,7 @@ func choose(values map[string][]byte, list []corev1.KeyToPath, mode *int32, opti
 func fileMode(modes ...*int32) fs.FileMode {
 	for _, mode := range modes {
 		if mode != nil {
-			return fs.FileMode(*mode) & fs.ModePerm //nolint:gosec // the API server bounds it to 0777
+			return fs.FileMode(*mode) & fs.ModePerm
 		}
 	}
 	return 0o644
