@@ -52,6 +52,10 @@ type cluster struct {
 	// check is called with the cluster locked ahead of every write to a Service.
 	check func(before, after *corev1.Service)
 
+	// unreachable has every write refused.
+	unreachable bool
+	// stale is why the informers cannot catch up.
+	stale error
 	// chance, if set, makes writes slow and fail.
 	chance *rand.Rand
 	bell   chan struct{}
@@ -166,6 +170,9 @@ func wait(ctx context.Context, d time.Duration) {
 func (c *cluster) PatchStatus(ctx context.Context, namespace, name string, kind types.PatchType, body []byte) error {
 	c.pause(ctx, 50)
 	before, after := c.fate(), c.fate()
+	c.mu.Lock()
+	before = before || c.unreachable
+	c.mu.Unlock()
 	if before {
 		return errors.New("connection refused")
 	}
@@ -270,7 +277,11 @@ func (c *cluster) config() (lb.Objects, bool) {
 func (c *cluster) catchUp(ctx context.Context) error {
 	c.mu.Lock()
 	c.due = c.seq
+	stale := c.stale
 	c.mu.Unlock()
+	if stale != nil {
+		return stale
+	}
 	for ctx.Err() == nil {
 		c.mu.Lock()
 		fresh := len(c.notices) == 0 || c.notices[0].seq > c.due
@@ -352,6 +363,13 @@ func (c *cluster) setPools(ranges map[string]string, edits ...func(*v1beta1.IPAd
 	if tell != nil {
 		tell(key{})
 	}
+}
+
+// away makes writes fail, or not any more.
+func (c *cluster) away(unreachable bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unreachable = unreachable
 }
 
 func (c *cluster) label(namespace string, ls labels.Set) {

@@ -155,13 +155,15 @@ func (o *outbox) drop(name lb.ServiceName) {
 	}
 }
 
-// rewrite changes a letter and lets those write who have waited for what that leaves.
+// rewrite changes a letter and lets those write who have waited for what that leaves:
+// nobody for an attempt that has left nothing, or two that wait for each other would
+// wake each other up for ever.
 func (o *outbox) rewrite(name lb.ServiceName, l *letter, change func()) {
-	left := l.lingering()
+	before := l.lingering()
 	o.quarters.leave(name, l)
 	change()
 	o.quarters.enter(name, l)
-	for _, a := range left {
+	for _, a := range without(before, l.lingering()) {
 		for waiting := range o.held[a] {
 			o.queue.Add(waiting)
 		}
