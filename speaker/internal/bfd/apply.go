@@ -20,11 +20,15 @@ func (s *Sessions) apply(e *session, o output, now time.Time) {
 	if o.changed {
 		s.report(e, o, now)
 	}
-	if e.index == absent {
-		return // starting: tend puts it into the queue
+	if e.started {
+		s.plan(e, e.next())
 	}
-	s.queue.plan(e, e.next())
-	if first := s.queue.first(); s.armed.IsZero() || first.Before(s.armed) {
+}
+
+// plan makes sure that a session is looked at by the given time.
+func (s *Sessions) plan(e *session, at time.Time) {
+	s.queue.plan(e, at)
+	if first := s.queue.first(); !first.IsZero() && (s.armed.IsZero() || first.Before(s.armed)) {
 		ring(s.bell)
 	}
 }

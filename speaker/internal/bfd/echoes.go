@@ -76,10 +76,10 @@ func (s *Sessions) takeEcho(b []byte) {
 		return
 	}
 	e := s.byDiscriminator[binary.BigEndian.Uint32(b)]
-	if e == nil || e.index == absent {
+	if e == nil || !e.started {
 		return
 	}
 	e.counters.echoIn++
 	e.machine.receiveEcho(time.Now())
-	s.queue.plan(e, e.next())
+	s.plan(e, e.next())
 }

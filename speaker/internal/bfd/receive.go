@@ -43,7 +43,7 @@ func (s *Sessions) take(at entrance, a arrival, b []byte, now time.Time) {
 		return
 	}
 	e := s.find(at, a, &p)
-	if e == nil || !e.accepts(at, a) || e.index == absent {
+	if e == nil || e.path.entrance() != at || !e.started || !s.near(e, a) {
 		return
 	}
 	e.counters.controlIn++
@@ -64,11 +64,26 @@ func (s *Sessions) find(at entrance, a arrival, p *Packet) *session {
 		return s.byDiscriminator[p.YourDiscriminator]
 	}
 	for _, e := range s.byPeer[a.from] {
-		if e.path.entrance() == at && !e.leaving() && e.matches(a) {
+		if e.path.entrance() == at && e.matches(a) {
 			return e
 		}
 	}
 	return nil
+}
+
+// near says whether a packet comes from no farther than the session allows. That
+// one does not is logged once: it may be an attack, and it may be a peer that does
+// not send with a TTL of 255.
+func (s *Sessions) near(e *session, a arrival) bool {
+	if a.ttl >= e.minimumTTL() {
+		return true
+	}
+	if !e.distant {
+		e.distant = true
+		s.log.Warn("BFD packets refused, they come from too far or the peer sends them with too low a TTL",
+			lb.LogKeyPeer, e.label(), "ttl", a.ttl, "minimum", e.minimumTTL())
+	}
+	return false
 }
 
 // takeLeave ends the leave of a session once the peer has heard of it. Until then

@@ -26,9 +26,9 @@ const (
 // 192.0.2.1/24 and 2001:db8::1/64, eth0 here with 192.0.2.2 and 2001:db8::2.
 type router struct {
 	*linktest.Namespace
-	host *linktest.Namespace
-	dir  string
-	bfdd *exec.Cmd // or bird
+	host   *linktest.Namespace
+	dir    string
+	daemon *exec.Cmd // bfdd or bird
 }
 
 func newRouter(t testing.TB) *router {
@@ -109,7 +109,7 @@ func frr(t testing.TB, config string) *router {
 		if daemon == "bfdd" {
 			args = append(args, "--bfdctl", filepath.Join(r.dir, "bfdd.sock"))
 		}
-		r.bfdd = r.start(t, filepath.Join(frrDir, daemon), args...)
+		r.daemon = r.start(t, filepath.Join(frrDir, daemon), args...)
 		linktest.Await(t, func() bool {
 			_, err := os.Stat(filepath.Join(r.dir, daemon+".vty"))
 			return err == nil
@@ -192,7 +192,7 @@ func birdRouter(t testing.TB, config string) *router {
 	if err := os.WriteFile(file, []byte("router id 192.0.2.2;\nprotocol device {}\n"+config), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	r.bfdd = r.start(t, bird, "-f", "-c", file, "-s", filepath.Join(r.dir, "bird.ctl"), "-P", filepath.Join(r.dir, "bird.pid"))
+	r.daemon = r.start(t, bird, "-f", "-c", file, "-s", filepath.Join(r.dir, "bird.ctl"), "-P", filepath.Join(r.dir, "bird.pid"))
 	linktest.Await(t, func() bool {
 		_, err := os.Stat(filepath.Join(r.dir, "bird.ctl"))
 		return err == nil

@@ -93,7 +93,7 @@ func (s *Sessions) advance(e *session, now time.Time) {
 	}
 	if e.machine.wouldExpire(now) {
 		s.catchUp(now)
-		if e.index == absent {
+		if !e.started {
 			return // it was forgotten by that
 		}
 	}
@@ -157,7 +157,7 @@ func (s *Sessions) openReceiver(ctx context.Context, at entrance, readers *errgr
 	return true
 }
 
-// start puts sessions into the queue whose entrance is open. It returns whether
+// start starts sessions whose sockets can be open. It returns whether
 // all of them are.
 func (s *Sessions) start(now time.Time) bool {
 	waiting := s.starting[:0]
@@ -166,7 +166,8 @@ func (s *Sessions) start(now time.Time) bool {
 			waiting = append(waiting, e)
 			continue
 		}
-		s.queue.plan(e, earliest(e.next(), now))
+		e.started = true
+		s.queue.plan(e, now)
 	}
 	clear(s.starting[len(waiting):])
 	s.starting = waiting

@@ -14,13 +14,15 @@ type session struct {
 	sender  sender // nil until the first packet, and after an error
 	port    uint16 // source port; 0 until there was a sender
 	trouble string // the last error in sending that was logged
+	distant bool   // it was logged that packets come from too far
 	// arrived is how the last packet came.
 	arrived arrival
 	// leaveBy ends a session that takes its leave; zero: it stays.
 	leaveBy time.Time
 
-	due   time.Time // the time it has in the queue
-	index int       // its place there
+	started bool      // its sockets are open: it may send and receive
+	due     time.Time // the time it has in the queue
+	index   int       // its place there; absent while it waits for a packet
 
 	counters counters
 }
@@ -38,15 +40,13 @@ func (s *session) next() time.Time { return earliest(s.machine.next(), s.leaveBy
 
 func (s *session) leaving() bool { return !s.leaveBy.IsZero() }
 
-// accepts says whether a packet that came like this can be of the session at all.
-func (s *session) accepts(e entrance, a arrival) bool {
-	if s.path.entrance() != e {
-		return false
-	}
+// minimumTTL is the least TTL of a packet of the session (RFC 5881, section 5; RFC
+// 5883, section 5).
+func (s *session) minimumTTL() int {
 	if s.path.Multihop {
-		return a.ttl >= int(s.machine.config.MinimumTTL)
+		return int(s.machine.config.MinimumTTL)
 	}
-	return a.ttl == hopLimit
+	return hopLimit
 }
 
 // matches says whether a packet whose sender does not know our discriminator is

@@ -52,7 +52,7 @@ type Sessions struct {
 	byPath          map[Path]*session
 	byDiscriminator map[uint32]*session
 	byPeer          map[netip.Addr][]*session
-	starting        []*session // not in the queue yet: their sockets are not open
+	starting        []*session // their sockets are not open yet
 	queue           queue
 	armed           time.Time // when the timer of Run rings; zero: never
 	tendAt          time.Time // when to look after sockets; zero: no need
@@ -162,7 +162,7 @@ func (s *Sessions) discriminator() uint32 {
 func (s *Sessions) leave(e *session, now time.Time) {
 	delete(s.byPath, e.path)
 	m := e.machine
-	if m.remote == 0 || e.index == absent {
+	if m.remote == 0 || !e.started {
 		s.forget(e, now) // nobody to tell
 		return
 	}
@@ -186,6 +186,7 @@ func (s *Sessions) forgetLeaving(p Path, now time.Time) {
 // forget drops a session.
 func (s *Sessions) forget(e *session, now time.Time) {
 	is := func(other *session) bool { return other == e }
+	e.started = false
 	delete(s.byDiscriminator, e.machine.local)
 	s.starting = slices.DeleteFunc(s.starting, is)
 	s.queue.remove(e)

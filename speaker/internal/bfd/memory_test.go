@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bfd
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+)
+
+// lan is a network in memory. It works in fake time.
+type lan struct {
+	mu    sync.Mutex // guards what follows
+	hosts map[netip.Addr]*lanHost
+}
+
+// lanHost is one address on a lan, and the network of its Sessions.
+type lanHost struct {
+	lan     *lan
+	address netip.Addr
+
+	mu        sync.Mutex // guards what follows
+	receivers map[entrance]*lanReceiver
+	ports     map[uint16]bool // that somebody else has
+	refuse    error           // the answer to listen
+	cut       bool            // sends nothing
+	sent      int
+	farthest  int // the TTL that packets of this host arrive with
+}
+
+func newLAN(addresses ...string) (*lan, []*lanHost) {
+	l := &lan{hosts: make(map[netip.Addr]*lanHost)}
+	var hosts []*lanHost
+	for _, s := range addresses {
+		h := &lanHost{lan: l, address: netip.MustParseAddr(s), receivers: make(map[entrance]*lanReceiver), ports: make(map[uint16]bool), farthest: hopLimit}
+		l.hosts[h.address] = h
+		hosts = append(hosts, h)
+	}
+	return l, hosts
+}
+
+// lanPacket is a packet that has arrived.
+type lanPacket struct {
+	arrival
+	bytes []byte
+}
+
+type lanReceiver struct {
+	host    *lanHost
+	at      entrance
+	packets chan lanPacket
+	closed  chan struct{}
+}
+
+func (h *lanHost) listen(_ context.Context, e entrance) (receiver, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.refuse != nil {
+		return nil, h.refuse
+	}
+	r := &lanReceiver{host: h, at: e, packets: make(chan lanPacket, 1<<12), closed: make(chan struct{})}
+	h.receivers[e] = r
+	return r, nil
+}
+
+func (r *lanReceiver) receive(b []byte) (arrival, error) {
+	select {
+	case p := <-r.packets:
+		copy(b, p.bytes)
+		return p.arrival, nil
+	case <-r.closed:
+		return arrival{}, net.ErrClosed
+	}
+}
+
+func (r *lanReceiver) poll(b []byte) (arrival, bool) {
+	select {
+	case p := <-r.packets:
+		copy(b, p.bytes)
+		return p.arrival, true
+	default:
+		return arrival{}, false
+	}
+}
+
+func (r *lanReceiver) Close() error {
+	r.host.mu.Lock()
+	defer r.host.mu.Unlock()
+	delete(r.host.receivers, r.at)
+	close(r.closed)
+	return nil
+}
+
+type lanSender struct {
+	host *lanHost
+	path Path
+	port uint16
+}
+
+func (h *lanHost) open(p Path, port uint16) (sender, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ports[port] {
+		return nil, errPortTaken
+	}
+	return &lanSender{h, p, port}, nil
+}
+
+func (s *lanSender) send(b []byte) error {
+	s.host.mu.Lock()
+	cut, ttl := s.host.cut, s.host.farthest
+	s.host.sent++
+	s.host.mu.Unlock()
+	to := s.host.lan.hosts[s.path.Peer]
+	if cut || to == nil {
+		return nil
+	}
+	at := s.path.entrance()
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	if r := to.receivers[at]; r != nil {
+		r.packets <- lanPacket{arrival{length: len(b), from: s.host.address, to: s.path.Peer, index: 1, ttl: ttl}, append([]byte(nil), b...)}
+	}
+	return nil
+}
+
+func (s *lanSender) interfaceIndex() int { return 1 }
+func (s *lanSender) Close() error        { return nil }
+
+func (h *lanHost) openEcho() (echoSocket, error) { return nil, errors.New("no echo here") }
+
+// set changes a property of a host.
+func (h *lanHost) set(change func(h *lanHost)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	change(h)
+}
+
+// startOn runs Sessions on a host until stop is called or the test ends.
+func startOn(t *testing.T, h *lanHost, o Options) *node {
+	t.Helper()
+	n := &node{bell: make(chan struct{}, 1), changes: make(map[Path][]timed)}
+	o.Log, o.network, o.Random = slog.New(slog.DiscardHandler), h, rand.NewPCG(1, uint64(h.address.As4()[3]))
+	o.OnChange = n.onChange
+	n.Sessions = New(o)
+	n.runUntilEnd(t)
+	return n
+}
+
+var _ = time.Second
