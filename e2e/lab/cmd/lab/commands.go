@@ -23,7 +23,7 @@ import (
 // commands are all of them, in the order in which help shows them.
 func commands() []command {
 	list := []command{
-		{"up", "[-t TOPOLOGY]", "bring a lab up and leave it running", up},
+		{"up", "[-t TOPOLOGY]", "bring a lab up and leave it running; also -dir, -controller, -speaker, -nodes-off", up},
 		{"down", "[LAB]", "take a lab down, and all that a crash has left of it", down},
 		{"list", "", "list the labs of this machine", list},
 		{"exec", "HOST [--] COMMAND...", "run a command on a host of the lab", execOn},

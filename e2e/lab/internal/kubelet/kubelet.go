@@ -286,7 +286,7 @@ func (k *Kubelet) PowerOn(node string) error {
 	k.mu.Lock()
 	delete(k.down, node)
 	k.mu.Unlock()
-	return k.enqueueWhere(func(pod *corev1.Pod) bool { return pod.Spec.NodeName == node })
+	return k.enqueueWhere(func(pod *corev1.Pod) bool { return pod.Spec.NodeName == node || pod.Spec.NodeName == "" })
 }
 
 func (k *Kubelet) enqueueWaiting() {

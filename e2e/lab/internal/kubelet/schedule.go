@@ -21,7 +21,9 @@ var everything = labels.Everything()
 
 // schedule binds a pod to the eligible node that has the fewest pods of the same
 // owner, then the fewest pods, then the first name: the replicas of a Deployment
-// go round. A pod that fits nowhere waits for nodes to change.
+// go round. A node without power gets none: where a cluster would learn of it from
+// missing heartbeats, the lab knows. A pod that fits nowhere waits for nodes to
+// change.
 func (k *Kubelet) schedule(ctx context.Context, pod *corev1.Pod) error {
 	if k.assumedNode(pod.UID) != "" {
 		return nil
@@ -31,7 +33,7 @@ func (k *Kubelet) schedule(ctx context.Context, pod *corev1.Pod) error {
 		return fmt.Errorf("list nodes: %w", err)
 	}
 	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n *corev1.Node) bool {
-		return k.nodes[n.Name] == nil || !eligible(pod, n)
+		return k.nodes[n.Name] == nil || k.isDown(n.Name) || !eligible(pod, n)
 	})
 	if len(nodes) == 0 {
 		k.config.Log.Info("pod fits no node", "pod", pod.Namespace+"/"+pod.Name)
