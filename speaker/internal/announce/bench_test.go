@@ -46,7 +46,7 @@ func largeSpeaker(b *testing.B, services int) *speaker {
 	}
 	s.takeNodes()
 	s.follow()
-	s.round()
+	s.round(b.Context())
 	return s
 }
 
@@ -62,7 +62,7 @@ func BenchmarkChangedService(b *testing.B) {
 			for b.Loop() {
 				i++
 				s.inventory.OnService(old, now[i%2])
-				s.round()
+				s.round(b.Context())
 			}
 		})
 	}
@@ -79,7 +79,7 @@ func BenchmarkChangedMembers(b *testing.B) {
 				i++
 				s.members.set(members[i%2]...)
 				s.stale = true
-				s.round()
+				s.round(b.Context())
 			}
 		})
 	}
@@ -102,7 +102,7 @@ func BenchmarkMemory(b *testing.B) {
 		for _, svc := range services {
 			s.inventory.OnService(nil, svc)
 		}
-		s.round()
+		s.round(b.Context())
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "B/service")

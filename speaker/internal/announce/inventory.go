@@ -34,6 +34,7 @@ type Inventory struct {
 	nodes          map[string]*corev1.Node
 	pools          map[string]*v1beta1.IPAddressPool
 	advertisements map[string]*v1beta1.L2Advertisement
+	bgp            bgpObjects
 
 	dirty        map[netip.Addr]struct{}
 	configDirty  bool
@@ -54,6 +55,7 @@ func NewInventory(class string) *Inventory {
 		nodes:          make(map[string]*corev1.Node),
 		pools:          make(map[string]*v1beta1.IPAddressPool),
 		advertisements: make(map[string]*v1beta1.L2Advertisement),
+		bgp:            newBGPObjects(),
 		dirty:          make(map[netip.Addr]struct{}),
 		dirtyService:   make(map[lb.ServiceName]struct{}),
 		configDirty:    true, // no configuration is one, too
@@ -312,21 +314,16 @@ func (v *Inventory) takeNodes() ([]lb.Node, bool) {
 	return nodes, true
 }
 
-// config returns the configuration, and how many objects cannot be used.
-func (v *Inventory) config() (c lb.Config, rejected int) {
+// config returns the configuration, and what is wrong with the objects.
+func (v *Inventory) config() (lb.Config, []lb.Problem) {
 	v.mu.Lock()
 	objects := lb.Objects{
 		Pools:            slices.Collect(maps.Values(v.pools)),
 		L2Advertisements: slices.Collect(maps.Values(v.advertisements)),
 	}
+	v.bgp.addTo(&objects)
 	v.mu.Unlock()
-	c, problems := lb.ParseConfig(objects)
-	for _, p := range problems {
-		if p.Fatal {
-			rejected++
-		}
-	}
-	return c, rejected
+	return lb.ParseConfig(objects)
 }
 
 // updateCount returns how many objects came, changed or went so far.

@@ -54,7 +54,8 @@ type Layer2 interface {
 	Follow([]layer2.Interface)
 }
 
-// Config says what a Loop works with. All fields but Members and Sources are needed.
+// Config says what a Loop works with. All fields but Members, Sources and
+// BGP are needed.
 type Config struct {
 	// Node is the node that this speaker runs on.
 	Node lb.NodeName
@@ -71,6 +72,8 @@ type Config struct {
 	Layer2     Layer2
 	Events     Events
 	Statuses   *Statuses
+	// BGP is nil to announce by Layer 2 only.
+	BGP *BGP
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -81,11 +84,13 @@ type Loop struct {
 	Config
 	reporter *reporter
 	metrics  *metrics
+	routes   *routes // nil without BGP
 
 	// What follows belongs to the goroutine of Run.
 	view       *plan.View
 	stale      bool // the view has to be made anew
 	config     lb.Config
+	problems   []lb.Problem // of the configuration
 	nodes      []lb.Node
 	interfaces map[string]struct{}
 
@@ -97,6 +102,9 @@ type Loop struct {
 func New(c Config) *Loop {
 	l := &Loop{Config: c, stale: true}
 	l.reporter = newReporter(&c)
+	if c.BGP != nil {
+		l.routes = newRoutes(&c)
+	}
 	l.metrics = newMetrics(c.Registerer, l)
 	return l
 }
@@ -123,7 +131,7 @@ func (l *Loop) Live() error {
 // see Leaving in the package's documentation.
 func (l *Loop) Run(ctx context.Context) error {
 	if err := kube.WaitForSync(ctx, l.Sources...); err != nil {
-		return ctx.Err() //nolint:nilerr // it only ever fails because ctx has ended
+		return nil // it only ever fails because ctx has ended
 	}
 	l.Log.Info("objects are known")
 	select {
@@ -137,7 +145,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	for {
 		l.takeNodes()
 		if settled == nil {
-			l.round()
+			l.round(ctx)
 		}
 		select {
 		case <-ctx.Done():
@@ -199,7 +207,7 @@ func (l *Loop) follow() {
 }
 
 // round decides what has changed, applies it, and reports.
-func (l *Loop) round() {
+func (l *Loop) round(ctx context.Context) {
 	began := time.Now()
 	l.busy.Store(began.UnixNano())
 	defer l.busy.Store(0)
@@ -216,7 +224,10 @@ func (l *Loop) round() {
 	for a := range c.addresses {
 		l.decide(a)
 	}
-	l.reporter.flush()
+	l.reporter.flush(ctx)
+	if l.routes != nil {
+		l.routes.flush(ctx)
+	}
 	l.ready.Store(true)
 	if len(c.addresses) > 0 {
 		l.metrics.round.Observe(time.Since(began).Seconds())
@@ -224,15 +235,34 @@ func (l *Loop) round() {
 }
 
 func (l *Loop) takeConfig() lb.Config {
-	config, rejected := l.Inventory.config()
+	config, problems := l.Inventory.config()
+	rejected := l.tellProblems(problems)
 	l.metrics.loaded.Set(1)
 	l.metrics.stale.Set(0)
 	if rejected > 0 {
 		l.metrics.stale.Set(1)
 	}
 	l.Log.Info("configuration taken over", "pools", len(config.Pools),
-		"l2_advertisements", len(config.L2Advertisements), "rejected", rejected)
+		"l2_advertisements", len(config.L2Advertisements), "bgp_advertisements", len(config.BGPAdvertisements),
+		"peers", len(config.Peers), "rejected", rejected)
 	return config
+}
+
+// tellProblems logs what is wrong with objects, each thing once while it lasts, and
+// returns how many objects cannot be used. The controller sees most of it, too, and has
+// conditions for it; passwords in Secrets only the speakers see.
+func (l *Loop) tellProblems(problems []lb.Problem) (rejected int) {
+	for _, p := range problems {
+		if p.Fatal {
+			rejected++
+		}
+		if !slices.Contains(l.problems, p) {
+			l.Log.Warn("object has a problem", lb.LogKeyObject, p.Object.String(), "field", p.Field,
+				lb.LogKeyReason, p.Reason, lb.LogKeyMessage, p.Message)
+		}
+	}
+	l.problems = problems
+	return rejected
 }
 
 func (l *Loop) renewView() {
@@ -245,12 +275,19 @@ func (l *Loop) renewView() {
 		l.Statuses.Sweep(leftovers(l.Node, l.nodes, in.Members))
 	}
 	l.view = plan.NewView(in)
+	if l.routes != nil {
+		l.routes.use(&l.config, l.nodes, l.IgnoreExcludeLabel)
+	}
 }
 
 // decide makes layer 2 agree with the verdict on one address. Announcing first and
 // one by one means that the first of ten thousand addresses does not wait for the last.
 func (l *Loop) decide(a netip.Addr) {
-	verdict := l.view.Decide(a, l.Inventory.sharers(a))
+	sharers := l.Inventory.sharers(a)
+	if l.routes != nil {
+		l.routes.decide(a, sharers)
+	}
+	verdict := l.view.Decide(a, sharers)
 	was, announcing := l.reporter.announced(a)
 	switch {
 	case verdict.Announce && (!announcing || !sameInterfaces(was, verdict.Interfaces)):

@@ -486,8 +486,8 @@ func TestMetrics(t *testing.T) {
 		want := map[string]float64{
 			"metallb_speaker_announced ip=192.0.2.1 node=a protocol=layer2 service=default/web":   1,
 			"metallb_speaker_announced ip=2001:db8::1 node=a protocol=layer2 service=default/web": 1,
-			"herald_speaker_decisions reason=Announced":                                           2,
-			"herald_speaker_decisions reason=OutsidePools":                                        1,
+			"herald_speaker_decisions protocol=layer2 reason=Announced":                           2,
+			"herald_speaker_decisions protocol=layer2 reason=OutsidePools":                        1,
 			"metallb_k8s_client_config_loaded_bool":                                               1,
 			"metallb_k8s_client_config_stale_bool":                                                1,
 			"metallb_k8s_client_updates_total":                                                    8,

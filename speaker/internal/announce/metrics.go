@@ -38,7 +38,7 @@ func newMetrics(reg prometheus.Registerer, l *Loop) *metrics {
 		announced: prometheus.NewDesc("metallb_speaker_announced",
 			"1 for each address of a Service that this node announces.", []string{"service", "protocol", "node", "ip"}, nil),
 		decisions: prometheus.NewDesc("herald_speaker_decisions",
-			"Addresses of Services by the reason for which this node announces them or not.", []string{"reason"}, nil),
+			"Addresses of Services by the reason for which this node announces them or not.", []string{"protocol", "reason"}, nil),
 		updates: prometheus.NewDesc("metallb_k8s_client_updates_total",
 			"Objects that came, changed or went, as far as they concern announcements.", nil, nil),
 		updateErrors: prometheus.NewDesc("metallb_k8s_client_update_errors_total",
@@ -61,7 +61,12 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n))
 	}
 	counter(m.updates, m.loop.Inventory.updateCount())
-	counter(m.updateErrors, m.loop.Statuses.errorCount())
+	writeErrors := m.loop.Statuses.errorCount()
+	if m.loop.BGP != nil {
+		writeErrors += m.loop.BGP.Statuses.errorCount()
+		m.collectRoutes(to)
+	}
+	counter(m.updateErrors, writeErrors)
 
 	r := m.loop.reporter
 	node := string(r.node)
@@ -80,6 +85,28 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 		}
 	}
 	for reason, n := range counts {
-		to <- prometheus.MustNewConstMetric(m.decisions, prometheus.GaugeValue, float64(n), reason.String())
+		to <- prometheus.MustNewConstMetric(m.decisions, prometheus.GaugeValue, float64(n), string(plan.Layer2), reason.String())
+	}
+}
+
+// collectRoutes tells about BGP what Collect does about Layer 2.
+func (m *metrics) collectRoutes(to chan<- prometheus.Metric) {
+	r := m.loop.routes.reporter
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for service, addresses := range r.advertising {
+		for _, a := range addresses {
+			to <- prometheus.MustNewConstMetric(m.announced, prometheus.GaugeValue, 1,
+				service.String(), string(plan.BGP), string(r.node), a.String())
+		}
+	}
+	counts := make(map[lb.Reason]int)
+	for _, decisions := range r.decisions {
+		for _, d := range decisions {
+			counts[d.Reason]++
+		}
+	}
+	for reason, n := range counts {
+		to <- prometheus.MustNewConstMetric(m.decisions, prometheus.GaugeValue, float64(n), string(plan.BGP), reason.String())
 	}
 }

@@ -195,8 +195,8 @@ func find(in []outcome, s lb.ServiceName) outcome {
 }
 
 // flush ends a round: it tells what has changed since the last one.
-func (r *reporter) flush() {
-	r.logNews()
+func (r *reporter) flush(ctx context.Context) {
+	r.logNews(ctx)
 	for i := range r.news {
 		if n := &r.news[i]; n.began(lb.ReasonNoInterface) {
 			r.event(n.service, corev1.EventTypeWarning, eventAnnounceFailed, fmt.Sprintf(
@@ -253,7 +253,7 @@ func (r *reporter) event(s lb.ServiceName, kind, reason, message string) {
 }
 
 // logNews writes the log of a round.
-func (r *reporter) logNews() {
+func (r *reporter) logNews(ctx context.Context) {
 	detail, taken, given := slog.LevelInfo, 0, 0
 	if len(r.news) > talkative {
 		detail = slog.LevelDebug
@@ -262,12 +262,12 @@ func (r *reporter) logNews() {
 		switch n := &r.news[i]; {
 		case n.began(lb.ReasonAnnounced):
 			taken++
-			r.log.Log(context.Background(), detail, "announcing", n.attributes()...)
+			r.log.Log(ctx, detail, "announcing", n.attributes()...)
 		case n.began(lb.ReasonNoInterface):
 			r.log.Warn("cannot announce", n.attributes()...)
 		case n.ended(lb.ReasonAnnounced):
 			given++
-			r.log.Log(context.Background(), detail, "no longer announcing", n.attributes()...)
+			r.log.Log(ctx, detail, "no longer announcing", n.attributes()...)
 		default:
 			r.log.Debug("decided", n.attributes()...)
 		}

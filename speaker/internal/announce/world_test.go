@@ -255,7 +255,7 @@ func (s *speaker) start() (stop func()) {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	var group sync.WaitGroup
 	for name, run := range map[string]func(context.Context) error{
-		"loop": s.Loop.Run, "statuses": s.statuses.Run, "exclusions": s.Exclusions.Run,
+		"loop": s.Run, "statuses": s.statuses.Run, "exclusions": s.Exclusions.Run,
 	} {
 		group.Go(func() {
 			if err := run(ctx); err != nil && ctx.Err() == nil {

@@ -46,7 +46,7 @@ func (m *Members) join(ctx context.Context, list *memberlist.Memberlist) {
 		case <-m.joining:
 		case <-timer.C:
 		}
-		missing := m.missing()
+		missing := m.unmet()
 		for name := range tried {
 			if _, ok := missing[name]; !ok {
 				delete(tried, name) // alive, or no node any more: start afresh next time
@@ -109,11 +109,7 @@ func (m *Members) ask(list *memberlist.Memberlist, addresses map[lb.NodeName]net
 			if _, err := list.Join([]string{target}); err != nil {
 				m.metrics.joinErrors.Inc()
 				m.log.Debug("peer not reached", lb.LogKeyMember, name, lb.LogKeyIP, addresses[name], lb.LogKeyError, err)
-				return nil
 			}
-			m.mu.Lock()
-			m.joined = true
-			m.mu.Unlock()
 			return nil
 		})
 	}

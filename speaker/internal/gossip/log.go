@@ -41,27 +41,28 @@ type logWriter struct {
 	spent      int
 }
 
-// logLevels are memberlist's levels. Its errors are those of single packets and
-// probes, which is what a dying neighbour looks like: nothing that needs a human.
-var logLevels = [...]struct {
-	prefix string
-	level  slog.Level
-}{
-	{"[DEBUG] ", slog.LevelDebug},
-	{"[INFO] ", slog.LevelInfo},
-	{"[WARN] ", slog.LevelWarn},
-	{"[ERR] ", slog.LevelWarn},
+// levelOf splits a line into memberlist's level and the rest. Its errors are those of
+// single packets and probes, which is what a dying neighbour looks like: nothing that
+// needs a human.
+func levelOf(line []byte) (slog.Level, []byte) {
+	prefix, rest, ok := bytes.Cut(line, []byte(" "))
+	if !ok {
+		return slog.LevelInfo, line
+	}
+	switch string(prefix) {
+	case "[DEBUG]":
+		return slog.LevelDebug, rest
+	case "[INFO]":
+		return slog.LevelInfo, rest
+	case "[WARN]", "[ERR]":
+		return slog.LevelWarn, rest
+	}
+	return slog.LevelInfo, line
 }
 
 // Write logs one line.
 func (w *logWriter) Write(line []byte) (int, error) {
-	text, level := bytes.TrimSpace(line), slog.LevelInfo
-	for _, l := range logLevels {
-		if rest, ok := bytes.CutPrefix(text, []byte(l.prefix)); ok {
-			text, level = rest, l.level
-			break
-		}
-	}
+	level, text := levelOf(bytes.TrimSpace(line))
 	ctx := context.Background()
 	if !w.to.Enabled(ctx, level) || level > slog.LevelDebug && !w.spend() {
 		return len(line), nil

@@ -52,10 +52,10 @@ type Members struct {
 
 	list atomic.Pointer[memberlist.Memberlist] // nil until Run has created it
 
-	mu     sync.Mutex // guards what follows
-	alive  map[lb.NodeName]struct{}
-	peers  map[lb.NodeName]netip.Addr // nil until SetPeers
-	joined bool                       // a peer has told us whom it knows
+	mu    sync.Mutex // guards what follows
+	alive map[lb.NodeName]struct{}
+	peers map[lb.NodeName]netip.Addr // nil until SetPeers
+	met   bool                       // another member has told us whom it knows
 }
 
 // New returns the members as far as they are known: this one. It starts nothing.
@@ -128,6 +128,19 @@ func (m *Members) SetPeers(nodes map[lb.NodeName][]netip.Addr) {
 	}
 }
 
+// unmet returns the peers to ask: those that are not alive, or all of them as long as
+// none has told us whom it knows. A member that is merely rumoured to be alive has not.
+func (m *Members) unmet() map[lb.NodeName]netip.Addr {
+	m.mu.Lock()
+	met := m.met
+	all := maps.Clone(m.peers)
+	m.mu.Unlock()
+	if met {
+		return m.missing()
+	}
+	return all
+}
+
 // missing returns the peers that are not alive.
 func (m *Members) missing() map[lb.NodeName]netip.Addr {
 	m.mu.Lock()
@@ -149,6 +162,15 @@ func (m *Members) NotifyLeave(n *memberlist.Node) { m.note(n, "leave", false) }
 
 // NotifyUpdate is memberlist's. Members have no metadata that could change.
 func (m *Members) NotifyUpdate(*memberlist.Node) {}
+
+// NotifyMerge is memberlist's: we have asked a peer to let us in, or one has asked us,
+// and it has told us whom it knows.
+func (m *Members) NotifyMerge([]*memberlist.Node) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.met = true
+	return nil
+}
 
 func (m *Members) note(n *memberlist.Node, event string, alive bool) {
 	name := lb.NodeName(n.Name)

@@ -55,7 +55,7 @@ func (m *Members) create(keys *keys) (*memberlist.Memberlist, error) {
 	c.Label = Label
 	c.BindAddr, c.BindPort = m.config.Bind.String(), int(m.config.Port)
 	c.AdvertisePort = c.BindPort
-	c.Events = m
+	c.Events, c.Merge = m, m
 	c.Logger = newLogger(m.log, time.Now)
 	if keys != nil {
 		c.Keyring = keys.ring
@@ -92,7 +92,7 @@ func (m *Members) settle(ctx context.Context) {
 			}
 			quiet.Reset(m.timings.settleQuiet)
 		case <-quiet.C:
-			if m.hasJoined() {
+			if m.hasMet() {
 				m.declareSettled("no more members appear")
 				return
 			}
@@ -112,10 +112,10 @@ func (m *Members) progress() (known, complete bool) {
 	return m.peers != nil, m.peers != nil && missing == 0
 }
 
-func (m *Members) hasJoined() bool {
+func (m *Members) hasMet() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.joined
+	return m.met
 }
 
 func (m *Members) declareSettled(reason string) {
