@@ -39,8 +39,12 @@ func stateOf(s api.PeerState_SessionState) State {
 func (s *session) observe(watched context.Context, e *event) {
 	state := stateOf(e.State.SessionState)
 	var families Families
-	if state == Established {
+	var refused bool
+	switch state { //nolint:exhaustive // in the others there is nothing to ask
+	case Established:
 		families = s.negotiated()
+	case Idle:
+		refused = s.refused()
 	}
 	s.mu.Lock()
 	if watched.Err() != nil {
@@ -60,11 +64,31 @@ func (s *session) observe(watched context.Context, e *event) {
 		s.status.Local = local
 		s.intent.up = true
 	}
+	refused = refused && s.status.State != Established
 	s.status.Families = families
 	s.enter(state)
 	s.mu.Unlock()
+	if refused {
+		s.notified(Notification{Time: time.Now(), Received: true})
+	}
 	ring(s.bell)
 	s.tell()
+}
+
+// refused says whether the peer has sent a NOTIFICATION since the last look.
+func (s *session) refused() bool {
+	s.mu.Lock()
+	sp := s.speaker
+	s.mu.Unlock()
+	if sp == nil {
+		return false
+	}
+	now := readTraffic(sp.peer(context.Background())).notificationsReceived
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.heard
+	s.heard = now
+	return now > before
 }
 
 // negotiated asks for the families of the session that has just come up.

@@ -47,6 +47,7 @@ type session struct {
 	status  Session
 	told    bool     // the routes say what intent.leaving says
 	traffic traffic  // of speakers gone
+	heard   uint64   // NOTIFICATIONs of this one
 	speaker *speaker // written by run only, with mu; so is dialled
 	dialled netip.Addr
 	watched context.CancelFunc
@@ -374,6 +375,7 @@ func (s *session) hangUp(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	s.traffic.add(gone)
+	s.heard = 0
 	s.dialled, s.watched = netip.Addr{}, nil
 	if s.status.State == Established {
 		s.status.LastNotification = Notification{Time: time.Now(), Code: codeCease, Subcode: ceaseDeconfigured}

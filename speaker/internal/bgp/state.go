@@ -62,7 +62,8 @@ type Notification struct {
 	Time time.Time
 	// Received says that the peer sent it; otherwise it was us.
 	Received bool
-	// Code and Subcode are those of RFC 4271 and RFC 4486.
+	// Code and Subcode are those of RFC 4271 and RFC 4486. They are zero for one that came
+	// before the session was Established: gobgp v3 counts those and forgets them.
 	Code, Subcode uint8
 	// Communication is what a human at the other end had to say (RFC 9003).
 	Communication string
@@ -82,6 +83,9 @@ func (n Notification) String() string {
 	direction := "sent"
 	if n.Received {
 		direction = "received"
+	}
+	if n.Code == 0 {
+		return direction + " a NOTIFICATION in answer to our OPEN: the peer may expect another ASN of us"
 	}
 	text := direction + " " + notificationWords(n.Code, n.Subcode)
 	if n.Communication != "" {

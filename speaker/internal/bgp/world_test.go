@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"strconv"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -105,4 +106,26 @@ func (w *world) established(t testing.TB, name bgp.PeerName) bgp.Session {
 		return s.State == bgp.Established
 	}, func() { t.Logf("%s: %s, problem %v, %s", name, s.State, s.Problem, s.LastNotification) })
 	return s
+}
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+// community is how routers write one.
+func community(high, low int) string { return strconv.Itoa(high) + ":" + strconv.Itoa(low) }
+
+// metric returns the value of a metric that has one.
+func (w *world) metric(t testing.TB, name string) float64 {
+	t.Helper()
+	families, err := w.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name && len(f.GetMetric()) == 1 {
+			m := f.GetMetric()[0]
+			return m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("there is no one %s", name)
+	return 0
 }

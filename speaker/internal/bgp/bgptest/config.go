@@ -156,7 +156,7 @@ func (c *Config) birdNeighbor(line func(string, ...any), n *Neighbor) {
 	if n.HoldTime != 0 {
 		line("  hold time %d; keepalive time %d;", n.HoldTime, n.HoldTime/3)
 	}
-	line("  graceful restart on;")
+	line("  graceful restart on; error wait time 1, 1; error forget time 1; connect delay time 1;")
 	line("  ipv4 { import all; export where source = RTS_STATIC; extended next hop on; };")
 	if !n.NoIPv6 {
 		line("  ipv6 { import all; export where source = RTS_STATIC; };")

@@ -70,7 +70,7 @@ func (f *FRR) Show(command string) string {
 // frrPath is a path in the JSON of show bgp.
 type frrPath struct {
 	ASPath         struct{ String string }
-	LocalPref      uint32
+	LocalPref      uint32 `json:"locPrf"`
 	Stale          bool
 	NextHops       []struct{ IP string }
 	Community      struct{ List []string }
