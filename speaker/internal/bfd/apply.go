@@ -38,13 +38,13 @@ func (s *Sessions) report(e *session, o output, now time.Time) {
 	if e.leaving() {
 		return
 	}
-	c := Change{Path: e.path, Previous: o.previous, Status: e.status()}
+	c := Change{Path: e.path, Previous: o.previous.state, Status: e.status()}
 	if c.Previous != Up && c.State == Up {
 		e.counters.ups++
 	}
 	if c.Previous == Up && c.State != Up {
 		e.counters.downs++
-		c.SelfLate = s.selfLate(e, now)
+		c.SelfLate = s.selfLate(o.previous, now)
 	}
 	e.counters.notifications++
 	log := s.log.With(lb.LogKeyPeer, e.label(), "state", c.State.String(), "previous", c.Previous.String(),
@@ -57,13 +57,12 @@ func (s *Sessions) report(e *session, o output, now time.Time) {
 	ring(s.news)
 }
 
-// selfLate is how late our own timers were during the Detection Time, if that is
-// at least the time between two packets of the peer: less than that explains no
-// silence.
-func (s *Sessions) selfLate(e *session, now time.Time) time.Duration {
-	m := e.machine
-	worst := s.lateness.worst(now.Add(-m.detectionTime()))
-	if worst < max(m.minRxInForce, m.remoteMinTx) {
+// selfLate is how late our own timers were before a session went down, if that is
+// at least the time between two packets: less explains no silence. What counts is
+// how the session was before; the packet that brought it down has slowed it.
+func (s *Sessions) selfLate(before summary, now time.Time) time.Duration {
+	worst := s.lateness.worst(now.Add(-before.memory))
+	if worst < before.rhythm {
 		return 0
 	}
 	return worst

@@ -62,11 +62,11 @@ const (
 
 // output is what a machine wants done, in this order.
 type output struct {
-	changed  bool   // the state has, or the peer has begun or ceased to be AdminDown
-	previous State  // the state before
-	send     bool   // send packet now
-	packet   Packet //
-	echo     bool   // send an echo packet now
+	changed  bool    // the state has, or the peer has begun or ceased to be AdminDown
+	previous summary // what was before
+	send     bool    // send packet now
+	packet   Packet  //
+	echo     bool    // send an echo packet now
 }
 
 // newMachine returns the machine of a session that is down, or held down. The
@@ -187,12 +187,18 @@ type summary struct {
 	state       State
 	remoteAdmin bool
 	interval    time.Duration // between packets sent; 0: none is sent
+	// rhythm is the shorter of the intervals at which we send and receive, and
+	// memory the longest silence that one of the ends puts up with.
+	rhythm, memory time.Duration
 }
 
 func (m *machine) summary() summary {
+	transmit := m.transmitInterval()
 	return summary{
 		state: m.state, remoteAdmin: m.remoteState == AdminDown,
-		interval: m.transmitInterval(),
+		interval: transmit,
+		rhythm:   min(transmit, m.receiveInterval()),
+		memory:   max(time.Duration(m.config.DetectMultiplier)*transmit, m.detectionTime()),
 	}
 }
 
@@ -202,7 +208,7 @@ func (m *machine) summary() summary {
 func (m *machine) outcome(before summary, now time.Time) output {
 	after := m.summary()
 	m.updateEcho(now)
-	o := output{previous: before.state}
+	o := output{previous: before}
 	o.changed = after.state != before.state || after.remoteAdmin != before.remoteAdmin
 	switch {
 	case after.state != before.state && m.maySpeak():

@@ -223,6 +223,23 @@ func TestForgetsSilentPeerWhileDown(t *testing.T) {
 	}
 }
 
+// What a peer that is gone had asked for binds nobody.
+func TestForgetsWhatTheSilentPeerWanted(t *testing.T) {
+	for name, change := range map[string]func(*Packet){
+		"requires no packets": func(p *Packet) { p.RequiredMinRx = 0 },
+		"demand mode":         func(p *Packet) { p.Demand = true },
+		"requires few":        func(p *Packet) { p.RequiredMinRx = time.Hour },
+	} {
+		b := newBench(t, Config{})
+		b.up()
+		b.hear(Up, change)
+		b.pass(time.Second)
+		if sent := b.pass(time.Second); b.state != Down || len(sent) == 0 {
+			t.Errorf("%s: %s, %d packets sent, want a new beginning", name, b.state, len(sent))
+		}
+	}
+}
+
 func TestPassiveSpeaksWhenSpokenTo(t *testing.T) {
 	b := newBench(t, Config{Passive: true})
 	if sent := b.pass(time.Minute); len(sent) != 0 {

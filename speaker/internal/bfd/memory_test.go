@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
-	"time"
 )
 
 // lan is a network in memory. It works in fake time.
@@ -30,6 +29,7 @@ type lanHost struct {
 	ports     map[uint16]bool // that somebody else has
 	refuse    error           // the answer to listen
 	cut       bool            // sends nothing
+	starved   bool            // its readers get no time
 	sent      int
 	farthest  int // the TTL that packets of this host arrive with
 }
@@ -70,8 +70,14 @@ func (h *lanHost) listen(_ context.Context, e entrance) (receiver, error) {
 }
 
 func (r *lanReceiver) receive(b []byte) (arrival, error) {
+	r.host.mu.Lock()
+	packets := r.packets
+	if r.host.starved {
+		packets = nil
+	}
+	r.host.mu.Unlock()
 	select {
-	case p := <-r.packets:
+	case p := <-packets:
 		copy(b, p.bytes)
 		return p.arrival, nil
 	case <-r.closed:
@@ -146,11 +152,20 @@ func (h *lanHost) set(change func(h *lanHost)) {
 func startOn(t *testing.T, h *lanHost, o Options) *node {
 	t.Helper()
 	n := &node{bell: make(chan struct{}, 1), changes: make(map[Path][]timed)}
-	o.Log, o.network, o.Random = slog.New(slog.DiscardHandler), h, rand.NewPCG(1, uint64(h.address.As4()[3]))
-	o.OnChange = n.onChange
-	n.Sessions = New(o)
+	base := optionsOn(h, n)
+	base.Registerer = o.Registerer
+	if o.OnChange != nil {
+		base.OnChange = o.OnChange
+	}
+	n.Sessions = New(base)
 	n.runUntilEnd(t)
 	return n
 }
 
-var _ = time.Second
+func optionsOn(h *lanHost, n *node) Options {
+	o := Options{Log: slog.New(slog.DiscardHandler), OnChange: n.onChange, Random: rand.NewPCG(1, 2)}
+	if h != nil {
+		o.network, o.Random = h, rand.NewPCG(1, uint64(h.address.As4()[3]))
+	}
+	return o
+}

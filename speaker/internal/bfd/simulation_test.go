@@ -78,7 +78,7 @@ func (s *simulation) configure(end int, c Config) {
 
 // follow does what an end wants done.
 func (s *simulation) follow(end int, o output) {
-	if o.changed && o.previous == Up && s.ends[end].state != Up {
+	if o.changed && o.previous.state == Up && s.ends[end].state != Up {
 		s.flaps[end]++
 		s.downAt[end] = s.now
 	}

@@ -87,10 +87,13 @@ func (m *machine) jitter(d time.Duration) time.Duration {
 	return time.Duration((most - (most-0.75)*m.random.Float64()) * float64(d))
 }
 
+// receiveInterval is the longest time between packets of the peer.
+func (m *machine) receiveInterval() time.Duration { return max(m.minRxInForce, m.remoteMinTx) }
+
 // detectionTime is how long the peer may be silent (section 6.8.4): its
 // multiplier, and the interval that it has agreed on with us.
 func (m *machine) detectionTime() time.Duration {
-	return time.Duration(m.remoteMultiplier) * max(m.minRxInForce, m.remoteMinTx)
+	return time.Duration(m.remoteMultiplier) * m.receiveInterval()
 }
 
 // detectAt is when the peer has been silent for the Detection Time; zero while
