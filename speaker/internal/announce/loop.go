@@ -130,8 +130,8 @@ func (l *Loop) Live() error {
 // Run announces until ctx ends, and then returns nil without withdrawing anything:
 // see Leaving in the package's documentation.
 func (l *Loop) Run(ctx context.Context) error {
-	if err := kube.WaitForSync(ctx, l.Sources...); err != nil {
-		return nil // it only ever fails because ctx has ended
+	if kube.WaitForSync(ctx, l.Sources...) != nil {
+		return nil // ctx has ended: it has no other error
 	}
 	l.Log.Info("objects are known")
 	select {
