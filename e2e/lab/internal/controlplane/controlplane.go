@@ -190,7 +190,8 @@ func (cp *ControlPlane) WaitReady(ctx context.Context) error {
 		return response.StatusCode == http.StatusOK
 	})
 	if err != nil {
-		return fmt.Errorf("wait for the API server (its log is %s): %w", cp.LogPath(APIServer), err)
+		// The log itself may be gone by the time somebody reads this.
+		return fmt.Errorf("wait for the API server: %w; the last it said is: %s", err, lastLine(cp.LogPath(APIServer)))
 	}
 	return nil
 }
@@ -209,6 +210,16 @@ func poll(ctx context.Context, every time.Duration, done func() bool) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// lastLine returns the end of a log, or why there is none.
+func lastLine(path string) string {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(content)), "\n")
+	return lines[len(lines)-1]
 }
 
 func joinPrefixes(list []netip.Prefix) string {
