@@ -91,7 +91,7 @@ func FuzzModel(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		w := newWorld(t, bytesSource(b))
-		for range min(len(b)/8, 200) {
+		for range min(len(b)/8, 40) {
 			w.step()
 		}
 	})
