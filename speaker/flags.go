@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -19,6 +20,8 @@ const (
 	gossipPort = 7946
 	// exclusionsFile is where MetalLB's manifests mount the ConfigMap metallb-excludel2.
 	exclusionsFile = "/etc/metallb/excludel2.yaml"
+	// longestFarewell leaves time for the rest within the termination grace period.
+	longestFarewell = 3 * time.Second
 )
 
 // flags are the command line, with MetalLB's names and environment variables.
@@ -31,6 +34,8 @@ type flags struct {
 	ignoreExclude         bool
 	exclusions            string
 	gossip                gossip.Config
+	// farewell is how long routers are given to prefer other nodes before this one goes.
+	farewell time.Duration
 }
 
 func newFlags(lookupEnv func(string) (string, bool)) *flags {
@@ -45,10 +50,15 @@ func newFlags(lookupEnv func(string) (string, bool)) *flags {
 	f.StringVar(&f.exclusions, "exclude-interfaces-file", exclusionsFile,
 		"`path` of a file with patterns of interface names not to announce on; read again when it changes")
 	gossipFlags(f)
+	f.DurationVar(&f.farewell, "bgp-farewell", time.Second,
+		"how long routers are given to prefer other nodes (RFC 8326) before sessions without graceful restart end; at most 3s")
 	f.ignoredFlags()
 	f.Check(func() error {
 		if f.node == "" {
 			return errors.New("the node is not known: give --node-name or METALLB_NODE_NAME")
+		}
+		if f.farewell < 0 || f.farewell > longestFarewell {
+			return fmt.Errorf("invalid value %s for flag --bgp-farewell: want 0s to %s", f.farewell, longestFarewell)
 		}
 		f.gossip.Node = lb.NodeName(f.node)
 		return nil
@@ -94,10 +104,10 @@ func gossipFlags(f *flags) {
 func (f *flags) ignoredFlags() {
 	f.Ignored("host", true, "addresses come from the Node objects")
 	f.Ignored("ml-labels", true, "members are found through the Node objects, not by labels of pods")
-	const noBGP = "BGP is not there yet"
-	f.Ignored("frrk8s-namespace", true, noBGP)
-	f.Ignored("frrk8s-secret-passthrough", false, noBGP)
-	f.Ignored("bgp-debounce-timeout", true, noBGP)
+	const noFRR = "the speaker speaks BGP itself"
+	f.Ignored("frrk8s-namespace", true, noFRR)
+	f.Ignored("frrk8s-secret-passthrough", false, noFRR)
+	f.Ignored("bgp-debounce-timeout", true, "changes are sent at once, and only they")
 }
 
 func (f *flags) statusOwner() announce.StatusOwner {

@@ -79,7 +79,8 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 	announcer := layer2.New(layer2.Options{Log: log, Registerer: registry})
 	events := kube.NewEventWriter(client, eventSource, f.node, log)
 	inventory := announce.NewInventory(f.class)
-	statuses := announce.NewStatuses(f.statusOwner(), client.ServiceL2Statuses, log)
+	statuses := newStatuses(f, client, log)
+	routing := newRouting(log, registry)
 	watches, err := newWatches(client, f.options.Namespace, inventory, statuses)
 	if err != nil {
 		return nil, err
@@ -87,12 +88,15 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 	loopConfig := announce.Config{
 		Node: lb.NodeName(f.node), IgnoreExcludeLabel: f.ignoreExclude,
 		Inventory: inventory, Sources: watches.sources, Links: links, Exclusions: exclusions,
-		Layer2: announcer, Events: events, Statuses: statuses, Log: log, Registerer: registry,
+		Layer2: announcer, Events: events, Statuses: statuses.layer2,
+		BGP: &announce.BGP{Router: routing.router, Guards: routing.guards, Statuses: statuses.bgp},
+		Log: log, Registerer: registry,
 	}
 	if members != nil { // a nil pointer in an interface would not be nil
 		loopConfig.Members = members
 	}
 	loop := announce.New(loopConfig)
+	sessions := announce.NewSessions(loopConfig.Node, routing.router, inventory, events)
 
 	probes := run.Probes{
 		Live:  []run.Check{{Name: "loop", Probe: loop.Live}},
@@ -106,10 +110,15 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 	tasks = append(tasks,
 		run.Task{Name: "links", Run: links.Run},
 		run.Task{Name: "layer2", Run: announcer.Run},
+		run.Task{Name: "bgp", Run: routing.router.Run},
+		run.Task{Name: "bfd", Run: routing.bfd.Run},
 		run.Task{Name: "events", Run: events.Run},
-		run.Task{Name: "statuses", Run: statuses.Run},
+		run.Task{Name: "statuses", Run: statuses.layer2.Run},
+		run.Task{Name: "bgp statuses", Run: statuses.bgp.Run},
+		run.Task{Name: "sessions", Run: sessions.Run},
 		run.Task{Name: "exclusions", Run: exclusions.Run},
 		run.Task{Name: "announcements", Run: loop.Run},
+		run.Task{Name: "bgp farewell", Run: farewell(routing.router, f.farewell)},
 	)
 	if members != nil {
 		tasks = append(tasks, run.Task{Name: "gossip", Run: members.Run})

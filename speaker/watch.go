@@ -11,18 +11,19 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/herald-lb/herald/api/v1beta1"
+	"github.com/herald-lb/herald/api/v1beta2"
 	"github.com/herald-lb/herald/internal/kube"
 	"github.com/herald-lb/herald/internal/run"
 	"github.com/herald-lb/herald/speaker/internal/announce"
 )
 
-// watches are the informers of the speaker: six, each as narrow as it can be.
+// watches are the informers of the speaker, each as narrow as it can be.
 type watches struct {
 	sources []kube.Syncer
 	tasks   []run.Task
 }
 
-func newWatches(c *kube.Client, namespace string, inventory *announce.Inventory, statuses *announce.Statuses) (*watches, error) {
+func newWatches(c *kube.Client, namespace string, inventory *announce.Inventory, statuses statuses) (*watches, error) {
 	w, trimmer := new(watches), new(announce.Trimmer)
 	err := errors.Join(
 		watch(w, "services", c.Services, kube.Watched[*corev1.Service]{
@@ -35,10 +36,25 @@ func newWatches(c *kube.Client, namespace string, inventory *announce.Inventory,
 		watch(w, "address pools", c.IPAddressPools, kube.Watched[*v1beta1.IPAddressPool]{Namespace: namespace}, inventory.OnPool),
 		watch(w, "advertisements", c.L2Advertisements, kube.Watched[*v1beta1.L2Advertisement]{Namespace: namespace}, inventory.OnL2Advertisement),
 		watch(w, "statuses of this node", c.ServiceL2Statuses, kube.Watched[*v1beta1.ServiceL2Status]{
-			Namespace: namespace, LabelSelector: statuses.Selector(),
-		}, statuses.OnStatus),
+			Namespace: namespace, LabelSelector: statuses.layer2.Selector(),
+		}, statuses.layer2.OnStatus),
+		watchBGP(w, c, namespace, inventory, statuses.bgp),
 	)
 	return w, err
+}
+
+// watchBGP adds what only BGP needs. All of it is in the namespace of this process.
+func watchBGP(w *watches, c *kube.Client, namespace string, inventory *announce.Inventory, statuses *announce.Statuses) error {
+	return errors.Join(
+		watch(w, "peers", c.BGPPeers, kube.Watched[*v1beta2.BGPPeer]{Namespace: namespace}, inventory.OnBGPPeer),
+		watch(w, "BGP advertisements", c.BGPAdvertisements, kube.Watched[*v1beta1.BGPAdvertisement]{Namespace: namespace}, inventory.OnBGPAdvertisement),
+		watch(w, "BFD profiles", c.BFDProfiles, kube.Watched[*v1beta1.BFDProfile]{Namespace: namespace}, inventory.OnBFDProfile),
+		watch(w, "communities", c.Communities, kube.Watched[*v1beta1.Community]{Namespace: namespace}, inventory.OnCommunity),
+		watch(w, "secrets", c.Secrets, kube.Watched[*corev1.Secret]{Namespace: namespace, Trim: announce.TrimSecret}, inventory.OnSecret),
+		watch(w, "BGP statuses of this node", c.ServiceBGPStatuses, kube.Watched[*v1beta1.ServiceBGPStatus]{
+			Namespace: namespace, LabelSelector: statuses.Selector(),
+		}, statuses.OnBGPStatus),
+	)
 }
 
 func watch[T runtime.Object](w *watches, name string, r kube.Resource[T], watched kube.Watched[T], onChange func(old, now T)) error {

@@ -214,7 +214,8 @@ func TestPermissions(t *testing.T) {
 		},
 		"metallb-system/speaker": {
 			kinds + " list,watch",
-			"metallb.io/{servicel2statuses} create,delete,list,watch", "metallb.io/{servicel2statuses/status} patch",
+			"metallb.io/{servicebgpstatuses,servicel2statuses} create,delete,list,watch",
+			"metallb.io/{servicebgpstatuses/status,servicel2statuses/status} patch", "/{secrets} list,watch",
 		},
 	}
 	got := map[string][]string{}

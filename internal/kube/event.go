@@ -20,10 +20,13 @@ import (
 // tens of thousands of Services fits; past it Events are dropped and counted.
 const maxPendingEvents = 1 << 16
 
-// Event is one thing to tell about a Service.
+// Event is one thing to tell about a Service, or about another object in a namespace.
 type Event struct {
+	// Service is the name of the object.
 	Service lb.ServiceName
 	UID     types.UID
+	// APIVersion and Kind are those of the object; empty for a Service.
+	APIVersion, Kind string
 	// Type is corev1.EventTypeNormal or corev1.EventTypeWarning.
 	Type string
 	// Reason is a CamelCase word, Message a sentence.
@@ -127,6 +130,9 @@ func (w *EventWriter) take() []stampedEvent {
 
 func (w *EventWriter) write(ctx context.Context, e stampedEvent) error {
 	at := metav1.NewTime(e.at)
+	if e.Kind == "" {
+		e.APIVersion, e.Kind = "v1", "Service"
+	}
 	_, err := w.client.Events.Create(ctx, e.Service.Namespace, &corev1.Event{
 		// The API server keeps Events apart by name only; time makes it unique.
 		ObjectMeta: metav1.ObjectMeta{
@@ -134,7 +140,7 @@ func (w *EventWriter) write(ctx context.Context, e stampedEvent) error {
 			Namespace: e.Service.Namespace,
 		},
 		InvolvedObject: corev1.ObjectReference{
-			APIVersion: "v1", Kind: "Service",
+			APIVersion: e.APIVersion, Kind: e.Kind,
 			Namespace: e.Service.Namespace, Name: e.Service.Name, UID: e.UID,
 		},
 		Type: e.Type, Reason: e.Reason, Message: e.Message,

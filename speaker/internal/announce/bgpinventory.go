@@ -55,6 +55,17 @@ func (v *Inventory) OnBFDProfile(old, now *v1beta1.BFDProfile) { define(v, v.bgp
 // OnCommunity takes note of a Community. Changes of its status are left out.
 func (v *Inventory) OnCommunity(old, now *v1beta1.Community) { define(v, v.bgp.communities, old, now) }
 
+// TrimSecret keeps of a Secret nothing but the password of a peer, if it is of the type
+// that has one: what this process does not need it does not hold.
+func TrimSecret(s *corev1.Secret) {
+	s.Annotations, s.Labels, s.StringData = nil, nil, nil
+	password, ok := s.Data[corev1.BasicAuthPasswordKey]
+	s.Data = nil
+	if ok && s.Type == corev1.SecretTypeBasicAuth {
+		s.Data = map[string][]byte{corev1.BasicAuthPasswordKey: password}
+	}
+}
+
 // OnSecret takes note of a Secret, which may have the password of a peer. One that no
 // peer names, such as that of gossip, is kept without any consequence.
 func (v *Inventory) OnSecret(old, now *corev1.Secret) {
@@ -64,14 +75,12 @@ func (v *Inventory) OnSecret(old, now *corev1.Secret) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	replace(v.bgp.secrets, old, now)
-	name := ""
-	if now != nil {
-		name = now.Name
-	} else {
-		name = old.Name
+	either := now
+	if either == nil {
+		either = old
 	}
 	for _, peer := range v.bgp.peers {
-		if peer.Spec.PasswordSecret.Name == name {
+		if peer.Spec.PasswordSecret.Name == either.Name {
 			v.configDirty = true
 			v.note()
 			return

@@ -5,6 +5,7 @@ package announce
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -20,6 +21,10 @@ const (
 	eventSessionDown   = "SessionDown"
 	eventSessionFailed = "SessionFailed"
 )
+
+// staleNotification is how old a NOTIFICATION is that has nothing to do with the state
+// that began now.
+const staleNotification = 10 * time.Second
 
 // SessionSource tells what sessions are like. bgp.Router does.
 type SessionSource interface {
@@ -85,6 +90,8 @@ func (s *Sessions) look() {
 			s.event(name, corev1.EventTypeNormal, eventSessionUp, fmt.Sprintf("node %q has a session with AS %d", s.node, session.RemoteASN))
 		case before.established && !after.established:
 			s.event(name, corev1.EventTypeWarning, eventSessionDown, fmt.Sprintf("node %q has lost its session%s", s.node, because(after.obstacle)))
+		case after.established && after.obstacle != "":
+			s.event(name, corev1.EventTypeWarning, eventSessionFailed, fmt.Sprintf("node %q has a session, but not for all routes%s", s.node, because(after.obstacle)))
 		case !after.established && after.obstacle != "":
 			s.event(name, corev1.EventTypeWarning, eventSessionFailed, fmt.Sprintf("node %q has no session%s", s.node, because(after.obstacle)))
 		case !after.established:
@@ -102,7 +109,7 @@ func obstacle(s *bgp.Session) string {
 		return s.Held
 	case s.Problem != nil:
 		return s.Problem.Error()
-	case s.State == bgp.Established:
+	case s.State == bgp.Established || s.Since.Sub(s.LastNotification.Time) > staleNotification:
 		return ""
 	}
 	return s.LastNotification.String()

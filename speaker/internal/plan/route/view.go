@@ -3,6 +3,9 @@
 package route
 
 import (
+	"encoding/binary"
+	"hash/fnv"
+	"net/netip"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/labels"
@@ -30,6 +33,7 @@ type View struct {
 	// gate is why this node may not advertise anything; ReasonAnnounced if it may.
 	gate     lb.Reason
 	peers    lb.NodePeers
+	routerID netip.Addr
 	problems []lb.Problem
 	finder   lb.PoolFinder
 	// pools are the advertisements that cover each pool, as ascending indexes. Pools
@@ -62,6 +66,7 @@ func NewView(in Input) *View {
 	if in.Node != nil {
 		v.self, ls = in.Node.Name, in.Node.Labels
 		v.peers, v.problems = in.Config.PeersOn(in.Node)
+		v.routerID = routerID(v.peers.RouterID, in.Node)
 	}
 	for i := range in.Config.BGPAdvertisements {
 		ad := advertisement{BGPAdvertisement: &in.Config.BGPAdvertisements[i]}
@@ -120,6 +125,28 @@ func lengths(c *lb.Config, ad *lb.BGPAdvertisement) map[lb.Range]int {
 // Peers returns the peers that this node is to hold sessions with. They must not be
 // modified.
 func (v *View) Peers() lb.NodePeers { return v.peers }
+
+// RouterID returns this node's BGP Identifier; invalid if the node is not known.
+func (v *View) RouterID() netip.Addr { return v.routerID }
+
+// routerID returns the BGP Identifier that a peer asks for, or the node's first IPv4
+// address, or else a number made of the node's name: all that the number has to be is
+// not zero and another than those of the routers it meets (RFC 6286).
+func routerID(wanted netip.Addr, n *lb.Node) netip.Addr {
+	if wanted.IsValid() {
+		return wanted
+	}
+	for _, a := range n.Addresses {
+		if a.Is4() {
+			return a
+		}
+	}
+	hash := fnv.New32a()
+	hash.Write([]byte(n.Name))
+	var id [4]byte
+	binary.BigEndian.PutUint32(id[:], hash.Sum32()|1)
+	return netip.AddrFrom4(id)
+}
 
 // Problems returns why peers that select this node are not among Peers. They must not
 // be modified.
