@@ -25,11 +25,8 @@ protocol bfd {
 
 func TestBIRDUpAndDetection(t *testing.T) {
 	r := birdRouter(t, birdConfig)
-	r.host.AddAddress(t, "host0", "fe80::1/64")
-	r.AddAddress(t, "eth0", "fe80::2/64")
 	n := newNode(t)
-	r.host.AddAddress(t, "host0", "192.0.2.3/24") // BIRD has one session per address
-	r.AddAddress(t, "eth0", "192.0.2.4/24")
+	// BIRD has one session with an address.
 	hops4 := Path{Peer: netip.MustParseAddr("192.0.2.4"), Local: netip.MustParseAddr("192.0.2.3"), Multihop: true}
 	paths := []Path{peer4, peer6, link6, hops4}
 	for _, p := range paths {

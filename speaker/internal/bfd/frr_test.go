@@ -72,8 +72,6 @@ bfd
  peer 192.0.2.1 multihop local-address 192.0.2.2
  peer 2001:db8::1 multihop local-address 2001:db8::2
 `)
-	r.host.AddAddress(t, "host0", "fe80::1/64")
-	r.AddAddress(t, "eth0", "fe80::2/64")
 	n := newNode(t)
 	local6 := link6
 	local6.Local = netip.MustParseAddr("fe80::1")

@@ -23,7 +23,7 @@ const (
 )
 
 // router is a namespace that is connected to that of the tests: host0 there with
-// 192.0.2.1/24 and 2001:db8::1/64, eth0 here with 192.0.2.2 and 2001:db8::2.
+// odd addresses, eth0 here with even ones.
 type router struct {
 	*linktest.Namespace
 	host   *linktest.Namespace
@@ -37,10 +37,12 @@ func newRouter(t testing.TB) *router {
 	r.host.Veth(t, "host0", r.Namespace, "eth0")
 	r.host.Up(t, "lo")
 	r.Up(t, "lo")
-	r.host.AddAddress(t, "host0", "192.0.2.1/24")
-	r.AddAddress(t, "eth0", "192.0.2.2/24")
-	r.host.AddAddress(t, "host0", "2001:db8::1/64")
-	r.AddAddress(t, "eth0", "2001:db8::2/64")
+	for _, a := range []string{"192.0.2.1/24", "192.0.2.3/24", "2001:db8::1/64", "fe80::1/64"} {
+		r.host.AddAddress(t, "host0", a)
+	}
+	for _, a := range []string{"192.0.2.2/24", "192.0.2.4/24", "2001:db8::2/64", "fe80::2/64"} {
+		r.AddAddress(t, "eth0", a)
+	}
 	var err error
 	// A path of a socket has at most 107 bytes: not in the folder of the test.
 	if r.dir, err = os.MkdirTemp("", "hl-bfd-"); err != nil {
