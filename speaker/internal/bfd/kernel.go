@@ -130,14 +130,15 @@ func (a *arrival) describe(control []byte) {
 		}
 		control = rest
 		switch {
+		case len(content) < 4: // none of ours
 		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_TTL,
 			h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_HOPLIMIT:
 			a.ttl = int(binary.NativeEndian.Uint32(content))
-		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO:
+		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(content) >= unix.SizeofInet4Pktinfo:
 			// struct in_pktinfo: interface, local address, destination
 			a.index = int(binary.NativeEndian.Uint32(content))
 			a.to = netip.AddrFrom4([4]byte(content[8:]))
-		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO:
+		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(content) >= unix.SizeofInet6Pktinfo:
 			// struct in6_pktinfo: destination, interface
 			a.to = netip.AddrFrom16([16]byte(content))
 			a.index = int(binary.NativeEndian.Uint32(content[16:]))

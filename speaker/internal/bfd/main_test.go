@@ -3,6 +3,8 @@
 package bfd
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -11,6 +13,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if count := os.Getenv(mirrorOf); count != "" {
+		if err := mirror(count); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	linktest.Isolate()
 	goleak.VerifyTestMain(m)
 }
