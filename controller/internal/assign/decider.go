@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"reflect"
 	"runtime/debug"
 	"slices"
@@ -326,9 +327,5 @@ func (d *decider) count(name lb.ServiceName, k *known) {
 // report gives the reporter the counters as they are now.
 func (d *decider) report() {
 	d.changed = false
-	r := make(map[lb.Reason]int, len(d.reasons))
-	for reason, n := range d.reasons {
-		r[reason] = n
-	}
-	d.reporter.counted(books{usages: d.ipam.Usages(), services: r, waiting: d.ipam.Waiting()})
+	d.reporter.counted(books{usages: d.ipam.Usages(), services: maps.Clone(d.reasons), waiting: d.ipam.Waiting()})
 }

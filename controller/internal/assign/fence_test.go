@@ -21,6 +21,7 @@ type plainLock struct {
 func (l *plainLock) Identity() string { return "self" }
 
 func (l *plainLock) Create(context.Context, resourcelock.LeaderElectionRecord) error { return l.err }
+
 func (l *plainLock) Update(context.Context, resourcelock.LeaderElectionRecord) error { return l.err }
 
 // countingPatcher counts what passes.

@@ -285,13 +285,13 @@ func (o *outbox) mayGoAhead(name lb.ServiceName, l *letter, taken []netip.Addr) 
 
 // deliver records how a write ended, and tells the news or tries again.
 func (o *outbox) deliver(l *letter, c change, err error) {
-	verdict := o.settle(l, c, err)
-	switch {
-	case verdict == failed:
+	switch o.settle(l, c, err) {
+	case failed:
 		o.log.Warn("status not written, trying again", lb.LogKeyService, c.service, lb.LogKeyError, err)
 		o.queue.AddRateLimited(c.service)
 		return
-	case verdict == accepted:
+	case obsolete:
+	case accepted:
 		for _, e := range news(c) {
 			o.events.Write(e)
 		}

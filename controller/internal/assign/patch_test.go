@@ -166,8 +166,10 @@ func TestNews(t *testing.T) {
 		}},
 		"refused":         {change{want: full}, []string{"Warning AllocationFailed: every address is in use in a (1 IPv4)"}},
 		"refused as ever": {change{base: full, want: full}, nil},
-		"rejected": {change{want: state{condition: refusedBecause(lb.ReasonInvalidService, "what?")}},
-			[]string{"Warning LoadBalancerFailed: what?"}},
+		"rejected": {
+			change{want: state{condition: refusedBecause(lb.ReasonInvalidService, "what?")}},
+			[]string{"Warning LoadBalancerFailed: what?"},
+		},
 		"lacking": {change{want: lacking}, []string{
 			`Normal IPAllocated: Assigned IP ["192.0.2.1"]`,
 			"Normal AdditionalAssignFailed: every address is in use in a (1 IPv6)",

@@ -207,8 +207,10 @@ func (a *Allocator) eligible(c *claimant) ([][]*pool, *refusal) {
 	case !a.atlas.usable():
 		return nil, &refusal{lb.ReasonNoPool, "there is no usable pool; create an IPAddressPool, or see the conditions of those there are"}
 	case len(pinned)+len(open) == 0:
-		return nil, &refusal{lb.ReasonNoMatchingPool,
-			"no pool serves this Service: each has autoAssign false or a serviceAllocation that does not select it"}
+		return nil, &refusal{
+			lb.ReasonNoMatchingPool,
+			"no pool serves this Service: each has autoAssign false or a serviceAllocation that does not select it",
+		}
 	}
 	return [][]*pool{pinned, open}, nil
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/herald-lb/herald/internal/lb"
 )
 
-var modelSteps = flag.Int("ipam.steps", 100_000, "random operations that TestModel performs") //nolint:gochecknoglobals // a test flag
+var modelSteps = flag.Int("ipam.steps", 100_000, "random operations that TestModel performs")
 
 // source is where a model run takes its choices from: a random generator, or the
 // input of a fuzzer, which ends.
