@@ -17,6 +17,11 @@
 // Interruptions are measured and logged; the bounds on them only catch what is broken.
 // Figures beside limits are the business of e2e/bench.
 //
-// The programs are those in bin/ (make build), or in the folder that HERALD_BIN names.
-// Stories need root, for network namespaces; for others they are skipped.
+// The programs are those in bin/ (make build), or in the folder that HERALD_BIN names,
+// such as one with static binaries that look for data races:
+//
+//	go build -race -ldflags '-linkmode external -extldflags -static' -o /tmp/race/ ./controller ./speaker
+//
+// A panic or a race in their logs fails the run, whatever the stories say. Stories need
+// root, for network namespaces; for others they are skipped.
 package stories

@@ -113,9 +113,7 @@ func (s *story) showEvidence() {
 	if out, err := s.client.Exec(s.ctx, "ip", "neighbour"); err == nil {
 		s.Logf("the client's neighbours:\n%s", out)
 	}
-	logs, err := filepath.Glob(filepath.Join(s.lab.Dir(), "logs", "pods", heraldNS+"_*.log"))
-	s.check(err)
-	for _, log := range logs {
+	for _, log := range s.heraldLogs() {
 		s.Logf("last words of %s:\n%s", filepath.Base(log), lastLines(log, 30))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -43,12 +44,37 @@ var shared struct {
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if shared.world != nil {
-		if err := shared.world.lab.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, "end the lab:", err)
+		if err := errors.Join(shared.world.crashes(), shared.world.lab.Close()); err != nil {
+			fmt.Fprintln(os.Stderr, "after the last story:", err)
 			code = 1
 		}
 	}
 	os.Exit(code)
+}
+
+// crashes returns an error for each log of Herald's that tells of a panic or, if it was
+// built to look for them, of a data race.
+func (w *world) crashes() error {
+	var all []error
+	for _, path := range w.heraldLogs() {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			all = append(all, err)
+			continue
+		}
+		for _, word := range []string{"panic: ", "fatal error: ", "DATA RACE"} {
+			if i := strings.Index(string(raw), word); i >= 0 {
+				all = append(all, fmt.Errorf("%s: %s", filepath.Base(path), raw[i:min(len(raw), i+4000)]))
+			}
+		}
+	}
+	return errors.Join(all...)
+}
+
+// heraldLogs returns the files that Herald's processes have written to.
+func (w *world) heraldLogs() []string {
+	paths, _ := filepath.Glob(filepath.Join(w.lab.Dir(), "logs", "pods", heraldNS+"_*.log")) // the pattern is good
+	return paths
 }
 
 // theWorld returns the world, or skips or fails the story.
