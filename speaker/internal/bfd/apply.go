@@ -76,21 +76,29 @@ func (s *Sessions) send(e *session, p *Packet) {
 	err := e.sender.send(p.append(s.buffer[:0]))
 	if err == nil {
 		e.counters.controlOut++
-		e.trouble = ""
+		if len(s.complaints) > 0 {
+			s.content(e.label())
+		}
 		return
 	}
-	s.complain(e, err)
+	s.complainSending(e, err)
 	// The interface may have another number by now: begin anew.
 	s.closeSender(e)
 }
 
-// complain logs an error in sending, once until there is another or none.
-func (s *Sessions) complain(e *session, err error) {
-	if text := err.Error(); text != e.trouble {
-		e.trouble = text
-		s.log.Warn("BFD packets cannot be sent", lb.LogKeyPeer, e.label(),
-			lb.LogKeyInterface, e.path.Interface, lb.LogKeyError, err)
+// complain logs an error about something, once until there is another or none.
+func (s *Sessions) complain(about, message string, err error) {
+	if text := err.Error(); s.complaints[about] != text {
+		s.complaints[about] = text
+		s.log.Warn(message, "about", about, lb.LogKeyError, err)
 	}
+}
+
+// content takes complaints about something back.
+func (s *Sessions) content(about string) { delete(s.complaints, about) }
+
+func (s *Sessions) complainSending(e *session, err error) {
+	s.complain(e.label(), "BFD packets cannot be sent", err)
 }
 
 // openSender opens the socket to send from, if it is not open. The source port
@@ -111,12 +119,12 @@ func (s *Sessions) openSender(e *session) bool {
 			e.sender, e.port = opened, port
 			return true
 		case !isPortTaken(err):
-			s.complain(e, err)
+			s.complainSending(e, err)
 			return false
 		}
 		e.port = 0
 	}
-	s.complain(e, errPortTaken)
+	s.complainSending(e, errPortTaken)
 	return false
 }
 

@@ -32,9 +32,11 @@ func mirror(count string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	s := New(Options{Log: slog.New(slog.DiscardHandler)})
+	s := New(Options{Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	for i := range n {
-		if err := s.Set(Path{Peer: benchLocal, Local: benchPeer(i)}, every(fast)); err != nil {
+		c := every(fast)
+		c.Echo = n == 1 // its socket, and that for a device, need CAP_NET_RAW
+		if err := s.Set(Path{Peer: benchLocal, Local: benchPeer(i), Interface: "eth0"}, c); err != nil {
 			return err
 		}
 	}

@@ -15,7 +15,6 @@ import (
 
 // lan is a network in memory. It works in fake time.
 type lan struct {
-	mu    sync.Mutex // guards what follows
 	hosts map[netip.Addr]*lanHost
 }
 

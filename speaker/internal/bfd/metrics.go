@@ -82,7 +82,7 @@ func (s *Sessions) totals() map[series]*total {
 			totals[l] = t
 		}
 		t.up = t.up && e.machine.state == Up
-		t.counters.add(&e.counters)
+		t.add(&e.counters)
 	}
 	return totals
 }

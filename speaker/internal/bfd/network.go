@@ -39,6 +39,21 @@ type entrance struct {
 	VRF      string
 }
 
+// String names the entrance in logs.
+func (e entrance) String() string {
+	name := "IPv6"
+	if e.IPv4 {
+		name = "IPv4"
+	}
+	if e.Multihop {
+		name += " multihop"
+	}
+	if e.VRF != "" {
+		name += " VRF " + e.VRF
+	}
+	return name
+}
+
 func (p Path) entrance() entrance {
 	return entrance{IPv4: p.Peer.Is4(), Multihop: p.Multihop, VRF: p.VRF}
 }

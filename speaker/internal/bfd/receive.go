@@ -23,7 +23,7 @@ func (s *Sessions) read(at entrance, r receiver) error {
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case err != nil:
-			s.log.Warn("BFD packet lost", lb.LogKeyError, errEnded(at, err))
+			s.log.Warn("BFD packet lost", "about", at.String(), lb.LogKeyError, err)
 			continue
 		}
 		s.mu.Lock()
@@ -63,12 +63,13 @@ func (s *Sessions) find(at entrance, a arrival, p *Packet) *session {
 	if p.YourDiscriminator != 0 {
 		return s.byDiscriminator[p.YourDiscriminator]
 	}
+	var found *session
 	for _, e := range s.byPeer[a.from] {
-		if e.path.entrance() == at && e.matches(a) {
-			return e
+		if e.path.entrance() == at && e.matches(a) && (found == nil || e.path.Local.IsValid()) {
+			found = e // the one that names our address knows best
 		}
 	}
-	return nil
+	return found
 }
 
 // near says whether a packet comes from no farther than the session allows. That

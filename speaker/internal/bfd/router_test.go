@@ -28,7 +28,10 @@ type router struct {
 	*linktest.Namespace
 	host   *linktest.Namespace
 	dir    string
-	daemon *exec.Cmd // bfdd or bird
+	daemon *exec.Cmd // the last that was started
+
+	output *bytes.Buffer // of the daemon, to be read when it has ended
+	ended  chan struct{}
 }
 
 func newRouter(t testing.TB) *router {
@@ -45,7 +48,7 @@ func newRouter(t testing.TB) *router {
 	}
 	var err error
 	// A path of a socket has at most 107 bytes: not in the folder of the test.
-	if r.dir, err = os.MkdirTemp("", "hl-bfd-"); err != nil {
+	if r.dir, err = os.MkdirTemp("", "hl-bfd-"); err != nil { //nolint:usetesting // too long, and closed to the users that daemons become
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(r.dir) })
@@ -57,8 +60,8 @@ func newRouter(t testing.TB) *router {
 func (r *router) start(t testing.TB, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(name, args...)
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
+	output := new(bytes.Buffer)
+	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started, ended := make(chan error, 1), make(chan struct{})
 	go func() {
@@ -83,6 +86,7 @@ func (r *router) start(t testing.TB, name string, args ...string) *exec.Cmd {
 			t.Logf("%s said: %s", name, output.String())
 		}
 	})
+	r.daemon, r.output, r.ended = cmd, output, ended
 	return cmd
 }
 
@@ -111,7 +115,7 @@ func frr(t testing.TB, config string) *router {
 		if daemon == "bfdd" {
 			args = append(args, "--bfdctl", filepath.Join(r.dir, "bfdd.sock"))
 		}
-		r.daemon = r.start(t, filepath.Join(frrDir, daemon), args...)
+		r.start(t, filepath.Join(frrDir, daemon), args...)
 		linktest.Await(t, func() bool {
 			_, err := os.Stat(filepath.Join(r.dir, daemon+".vty"))
 			return err == nil
@@ -194,7 +198,7 @@ func birdRouter(t testing.TB, config string) *router {
 	if err := os.WriteFile(file, []byte("router id 192.0.2.2;\nprotocol device {}\n"+config), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	r.daemon = r.start(t, bird, "-f", "-c", file, "-s", filepath.Join(r.dir, "bird.ctl"), "-P", filepath.Join(r.dir, "bird.pid"))
+	r.start(t, bird, "-f", "-c", file, "-s", filepath.Join(r.dir, "bird.ctl"), "-P", filepath.Join(r.dir, "bird.pid"))
 	linktest.Await(t, func() bool {
 		_, err := os.Stat(filepath.Join(r.dir, "bird.ctl"))
 		return err == nil

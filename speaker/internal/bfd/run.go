@@ -4,7 +4,6 @@ package bfd
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -47,6 +46,9 @@ func (s *Sessions) loop(ctx context.Context, readers *errgroup.Group) {
 	done := ctx.Done()
 	leaving := false
 	for {
+		if leaving {
+			s.leaveAll() // also those that were set meanwhile
+		}
 		wait, more := s.serve(ctx, readers)
 		if leaving && !more {
 			return
@@ -57,7 +59,6 @@ func (s *Sessions) loop(ctx context.Context, readers *errgroup.Group) {
 		}
 		select {
 		case <-done:
-			s.leaveAll()
 			leaving, done = true, nil
 		case <-timer.C:
 		case <-s.bell:
@@ -148,10 +149,10 @@ func (s *Sessions) openReceiver(ctx context.Context, at entrance, readers *errgr
 	}
 	r, err := s.network.listen(ctx, at)
 	if err != nil {
-		s.log.Error("BFD packets cannot be received, is another BFD daemon running here?",
-			"ipv4", at.IPv4, "multihop", at.Multihop, "vrf", at.VRF, lb.LogKeyError, err)
+		s.complain(at.String(), "BFD packets cannot be received, is another BFD daemon running here?", err)
 		return false
 	}
+	s.content(at.String())
 	s.receivers[at] = r
 	readers.Go(func() error { return s.read(at, r) })
 	return true
@@ -225,9 +226,4 @@ func (s *Sessions) tell(end <-chan struct{}) {
 			return
 		}
 	}
-}
-
-// errEnded says which entrance has ended by itself, which none should.
-func errEnded(at entrance, err error) error {
-	return fmt.Errorf("receive BFD packets (IPv4 %t, multihop %t, VRF %q): %w", at.IPv4, at.Multihop, at.VRF, err)
 }

@@ -13,7 +13,6 @@ type session struct {
 	machine *machine
 	sender  sender // nil until the first packet, and after an error
 	port    uint16 // source port; 0 until there was a sender
-	trouble string // the last error in sending that was logged
 	distant bool   // it was logged that packets come from too far
 	// arrived is how the last packet came.
 	arrived arrival

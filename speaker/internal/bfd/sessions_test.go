@@ -131,6 +131,52 @@ func TestFarewellToTheDeadIsShort(t *testing.T) {
 	})
 }
 
+// A session that is set during the farewell, or afterwards, keeps nobody waiting.
+func TestSetDuringFarewell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, fast)
+		p.hosts[1].set(func(h *lanHost) { h.cut = true })
+		begin := time.Now()
+		ended := make(chan struct{})
+		go func() { p.a.stop(); close(ended) }()
+		time.Sleep(DefaultFarewell / 2)
+		p.a.set(t, toB, every(fast))
+		<-ended
+		if took := time.Since(begin); took > DefaultFarewell+2*ms {
+			t.Errorf("the farewell took %s", took)
+		}
+		p.a.set(t, toB, every(fast))
+		if st, ok := p.a.Status(toB); !ok || st.State != Down {
+			t.Errorf("status %+v, %t, want a session that waits for Run", st, ok)
+		}
+	})
+}
+
+// Of two sessions with one peer, each gets the packets to its own address.
+func TestSessionsByLocalAddress(t *testing.T) {
+	s := New(optionsOn(nil, &node{}))
+	named := toB
+	named.Local = netip.MustParseAddr("192.0.2.1")
+	other := toB
+	other.Local = netip.MustParseAddr("192.0.2.77")
+	for _, p := range []Path{named, toB, other} {
+		if err := s.Set(p, Config{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for to, want := range map[string]Path{"192.0.2.1": named, "192.0.2.77": other, "192.0.2.5": toB} {
+		a := arrival{from: toB.Peer, to: netip.MustParseAddr(to)}
+		if e := s.find(toB.entrance(), a, &Packet{State: Down}); e == nil || e.path != want {
+			t.Errorf("a packet to %s goes to %+v, want %+v", to, e, want)
+		}
+	}
+	multihop := toB
+	multihop.Multihop = true
+	if e := s.find(multihop.entrance(), arrival{from: toB.Peer, to: named.Local}, &Packet{State: Down}); e != nil {
+		t.Errorf("a packet to the port of multihop goes to %+v", e.path)
+	}
+}
+
 func TestRemoveAndSetAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t, fast)
