@@ -7,7 +7,6 @@ import (
 
 	"github.com/herald-lb/herald/speaker/internal/bgp"
 	"github.com/herald-lb/herald/speaker/internal/bgp/bgptest"
-	"github.com/herald-lb/herald/speaker/internal/link/linktest"
 )
 
 // many returns n communities, and how routers write them.
@@ -98,15 +97,14 @@ func TestOneUpdateForOneChange(t *testing.T) {
 
 // A peer gets what is keyed by it, and with its own ASN and router ID.
 func TestPeersAreApart(t *testing.T) {
-	ns := newLink(t)
-	host := linktest.Host(t)
-	ns.AddAddress(t, "eth0", "192.0.2.3/24")
-	host.AddAddress(t, nodeLink, "192.0.2.4/24")
+	at := newSite(t)
+	at.AddAddress(t, "eth0", "192.0.2.3/24")
+	at.host.AddAddress(t, at.link, "192.0.2.4/24")
 	c := bgptest.Config{ASN: peerASN, RouterID: router4.String(), Neighbors: []bgptest.Neighbor{
 		{Address: node4, ASN: nodeASN, Local: router4},
 		{Address: addr("192.0.2.4"), ASN: 64510, Local: addr("192.0.2.3")},
 	}}
-	r := bgptest.NewBIRD(t, ns, c)
+	r := bgptest.NewBIRD(t, at.Namespace, c)
 	w := run(t)
 	w.advertise(t, "one", bgp.Path{}, "198.51.100.1/32", "198.51.100.3/32")
 	w.advertise(t, "two", bgp.Path{}, "198.51.100.2/32")

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mdlayher/ndp"
+	"golang.org/x/net/ipv6"
 
 	"github.com/herald-lb/herald/internal/lb"
 )
@@ -132,6 +133,10 @@ func (l *links) look(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("open an ICMPv6 socket: %w", err)
 	}
+	if err := onlyAdvertisements(conn); err != nil {
+		_ = conn.Close()
+		return err
+	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer func() {
 		stop()
@@ -148,6 +153,20 @@ func (l *links) look(ctx context.Context, name string) error {
 		if err := l.listen(ctx, conn, name, until); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// onlyAdvertisements has the kernel hand over nothing else, each with its hop limit.
+func onlyAdvertisements(conn *ndp.Conn) error {
+	var filter ipv6.ICMPFilter
+	filter.SetAll(true)
+	filter.Accept(ipv6.ICMPTypeRouterAdvertisement)
+	if err := conn.SetICMPFilter(&filter); err != nil {
+		return fmt.Errorf("filter ICMPv6: %w", err)
+	}
+	if err := conn.SetControlMessage(ipv6.FlagHopLimit, true); err != nil {
+		return fmt.Errorf("ask for hop limits: %w", err)
 	}
 	return nil
 }

@@ -3,6 +3,8 @@
 package bgp_test
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
 	"github.com/herald-lb/herald/speaker/internal/link/linktest"
@@ -10,5 +12,9 @@ import (
 
 func TestMain(m *testing.M) {
 	linktest.Isolate()
+	if routes := os.Getenv(asSpeaker); routes != "" {
+		fmt.Fprintln(os.Stderr, beSpeaker(routes))
+		os.Exit(1)
+	}
 	m.Run()
 }

@@ -60,8 +60,8 @@ func (s *session) observe(watched context.Context, e *event) {
 	if state == OpenConfirm && s.intent.peer.Mode == ASNExternal && e.State.PeerAsn == s.intent.peer.LocalASN {
 		s.intent.stranger = e.State.PeerAsn
 	}
-	if local, err := netip.ParseAddr(e.Transport.GetLocalAddress()); err == nil && state == Established {
-		s.status.Local = local
+	if state == Established {
+		s.status.Local, _ = netip.ParseAddr(e.Transport.GetLocalAddress())
 		s.intent.up = true
 	}
 	refused = refused && s.status.State != Established

@@ -63,7 +63,7 @@ func TestDynamicASN(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := expecting(bgptest.Neighbor{Address: node4})
 			c.ASN = test.asn
-			r := bgptest.NewFRR(t, newLink(t), c)
+			r := bgptest.NewFRR(t, newSite(t).Namespace, c)
 			w := run(t)
 			w.advertise(t, "tor", bgp.Path{}, lb4)
 			p := peer()

@@ -280,6 +280,11 @@ func (s *session) begin(ctx context.Context, in *intent) (netip.Addr, error) {
 			return netip.Addr{}, err
 		}
 	}
+	if in.up && address.IsLinkLocalUnicast() {
+		s.mu.Lock()
+		s.status.Local = hops.v6 // gobgp does not say it
+		s.mu.Unlock()
+	}
 	if hops != s.hops || in.leaving != s.leaving {
 		s.hops, s.leaving = hops, in.leaving
 		s.resolveAgain()

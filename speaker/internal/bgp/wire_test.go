@@ -23,7 +23,7 @@ var routers = map[string]func(testing.TB, *linktest.Namespace, bgptest.Config) b
 func withRouters(t *testing.T, c bgptest.Config, test func(*testing.T, bgptest.Router)) {
 	t.Helper()
 	for name, start := range routers {
-		t.Run(name, func(t *testing.T) { test(t, start(t, newLink(t), c)) })
+		t.Run(name, func(t *testing.T) { test(t, start(t, newSite(t).Namespace, c)) })
 	}
 }
 

@@ -4,9 +4,12 @@ package bgp_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"os/exec"
 	"strconv"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,10 +21,20 @@ import (
 // The world of the wire tests: the test process is the node, a router is in a namespace
 // at the other end of a link.
 const (
-	nodeLink = "node0"
-	nodeASN  = 64500
-	peerASN  = 64501
+	nodeASN = 64500
+	peerASN = 64501
 )
+
+// links counts the links there have been: net remembers for a minute which index a
+// name had, so that each gets a name of its own.
+var links atomic.Int32
+
+// site is where a router is, and the interface of the node that leads there.
+type site struct {
+	*linktest.Namespace
+	host *linktest.Namespace
+	link string
+}
 
 var (
 	node4   = netip.MustParseAddr("192.0.2.1")
@@ -30,10 +43,11 @@ var (
 	router6 = netip.MustParseAddr("2001:db8::2")
 )
 
-// newLink makes the link and returns the namespace of the router.
-func newLink(t testing.TB) *linktest.Namespace {
+// newSite makes the link.
+func newSite(t testing.TB) site {
 	t.Helper()
 	host, router := linktest.Host(t), linktest.New(t)
+	nodeLink := fmt.Sprintf("node%d", links.Add(1))
 	host.Veth(t, nodeLink, router, "eth0")
 	t.Cleanup(func() { host.Delete(t, nodeLink) })
 	host.Up(t, "lo")
@@ -44,7 +58,7 @@ func newLink(t testing.TB) *linktest.Namespace {
 	router.AddAddress(t, "eth0", "2001:db8::2/64")
 	host.Up(t, nodeLink)
 	router.Up(t, "eth0")
-	return router
+	return site{router, host, nodeLink}
 }
 
 // world is a Router that runs.
@@ -54,16 +68,21 @@ type world struct {
 	stop     func()
 }
 
-// run runs a Router until the test ends, or until stop.
-func run(t testing.TB) *world {
+// newRouter returns a Router that does not run.
+func newRouter(t testing.TB) *world {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
-	r := bgp.New(bgp.Config{Log: log, Registerer: registry})
+	return &world{Router: bgp.New(bgp.Config{Log: log, Registerer: registry}), registry: registry}
+}
+
+// run runs a Router until the test ends, or until stop.
+func run(t testing.TB) *world {
+	t.Helper()
+	w := newRouter(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- r.Run(ctx) }()
-	w := &world{Router: r, registry: registry}
+	go func() { ended <- w.Run(ctx) }()
 	var done bool
 	w.stop = func() {
 		if done {
@@ -128,4 +147,12 @@ func (w *world) metric(t testing.TB, name string) float64 {
 	}
 	t.Fatalf("there is no one %s", name)
 	return 0
+}
+
+// addRoute adds a route of the node.
+func addRoute(t testing.TB, to, via string) {
+	t.Helper()
+	if out, err := exec.Command("ip", "route", "replace", to, "via", via).CombinedOutput(); err != nil {
+		t.Fatalf("add a route: %s", out)
+	}
 }

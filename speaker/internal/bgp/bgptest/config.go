@@ -114,7 +114,14 @@ func (c *Config) bird() string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("router id %s;", c.RouterID)
 	line("protocol device { scan time 1; }")
+	for _, n := range c.Neighbors {
+		if n.Interface != "" {
+			// The lifetime says that this is nobody's default router.
+			line("protocol radv { interface %q { min ra interval 3; max ra interval 4; default lifetime 0; }; }", n.Interface)
+		}
+	}
 	for k, family := range []string{"ipv4", "ipv6"} {
+		line("protocol kernel { %s { export where source = RTS_BGP; }; }", family)
 		line("protocol static own%d { %s;", k, family)
 		for _, p := range c.Networks {
 			if strings.Contains(p, ":") == (family == "ipv6") {
