@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -91,8 +92,7 @@ func (e *environment) prepare(ctx context.Context) error {
 		return fmt.Errorf("make client: %w", err)
 	}
 	e.api = api
-	// Thousands of Services would keep kube-proxy busy with rules nobody uses here.
-	if err := e.lab.Pause(nodeName + "/kube-proxy"); err != nil {
+	if err := e.quietKubeProxy(ctx); err != nil {
 		return err
 	}
 	for _, dir := range []string{"crd", "rbac"} {
@@ -109,6 +109,32 @@ func (e *environment) prepare(ctx context.Context) error {
 		return err
 	}
 	return e.lab.Apply(ctx, pool)
+}
+
+// quietKubeProxy stops kube-proxy once pods reach the API server through it:
+// thousands of Services would keep it busy with rules that nobody uses here.
+func (e *environment) quietKubeProxy(ctx context.Context) error {
+	service, err := e.api.CoreV1().Services(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	node, err := e.lab.Node(nodeName)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := node.Dial(ctx, "tcp", net.JoinHostPort(service.Spec.ClusterIP, "443"))
+		if err == nil {
+			return errors.Join(conn.Close(), e.lab.Pause(nodeName+"/kube-proxy"))
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-tick.C:
+		}
+	}
 }
 
 func (e *environment) close() error {
