@@ -5,6 +5,7 @@ package assign
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"reflect"
@@ -162,7 +163,8 @@ func (d *decider) takeOver(ctx context.Context) {
 		d.assign(s, causes[s.claim.Service.Name])
 	}
 	d.report()
-	d.log.Info("taken over", lb.LogKeyCount, len(sightings), "caught_up_after", caughtUp, "decided_after", time.Since(started))
+	d.log.Info("taken over", lb.LogKeyCount, len(sightings),
+		lb.LogKeyMessage, fmt.Sprintf("informers fresh after %s, decided after %s", caughtUp, time.Since(started)))
 }
 
 // catchUp waits until the informers show the last writes of whoever led before.
@@ -303,8 +305,8 @@ func (d *decider) tell(o ipam.Outcome) {
 		return
 	}
 	d.changed = true
-	d.log.Info("addresses decided", lb.LogKeyService, o.Service, lb.LogKeyIP, o.Addresses, "previous", o.Previous,
-		lb.LogKeyPool, o.Pool, lb.LogKeyReason, o.Reason, lb.LogKeyMessage, o.Message, "cause", o.Cause)
+	d.log.Info("addresses decided", lb.LogKeyService, o.Service.String(), lb.LogKeyIP, join(o.Addresses),
+		lb.LogKeyPool, o.Pool, lb.LogKeyReason, o.Reason.String(), lb.LogKeyMessage, firstNonEmpty(o.Cause, o.Message))
 }
 
 // count keeps the books on reasons. A nil k: the Service is gone.

@@ -15,10 +15,25 @@
 // is sent, and a patch that fails is repeated without deciding again. A term that
 // ends drops all of its memory; the next one begins with what the API server has.
 //
+// # One address, one status
+//
+// Memory and the API server disagree for as long as a write takes. Three rules keep
+// that from being seen as one address in two statuses, also by a replica that takes
+// over in between: a leader decides nothing before its informers show what the last
+// one wrote; the write that gives an address waits for the write that takes it from
+// another Service; and no write is sent once the Lease may have run out.
+//
+// # Limits
+//
+// Services are watched by their type. One that stops being a load balancer while no
+// replica leads keeps its pool annotation and condition (not its address, which the
+// API server clears) until it is a load balancer again. Two Services that ask for
+// each other's address wait for each other: neither gives up what it has.
+//
 // # Goroutines
 //
 // [Controller.Run] owns all of them and returns after they have ended: one of each
-// informer, the candidate for the Lease, and while leading the decider, the writers
-// of the outbox, the reporter, the Event writer and the keeper of the Secret. Only
-// the decider touches ipam.
+// informer, the candidate for the Lease, and while leading the decider and its
+// sweeper, the writers of the outbox, the reporter, the Event writer and the keeper
+// of the Secret. Only the decider touches ipam.
 package assign

@@ -287,7 +287,7 @@ func (o *outbox) mayGoAhead(name lb.ServiceName, l *letter, taken []netip.Addr) 
 func (o *outbox) deliver(l *letter, c change, err error) {
 	switch o.settle(l, c, err) {
 	case failed:
-		o.log.Warn("status not written, trying again", lb.LogKeyService, c.service, lb.LogKeyError, err)
+		o.log.Warn("status not written, trying again", lb.LogKeyService, c.service.String(), lb.LogKeyError, err)
 		o.queue.AddRateLimited(c.service)
 		return
 	case obsolete:

@@ -153,7 +153,7 @@ func (r *reporter) writeObject(ctx context.Context, o configObject, u ipam.Usage
 	}
 	r.metrics.countUpdate(err)
 	if err != nil && !apierrors.IsNotFound(err) {
-		r.log.Warn("status not written, trying again", lb.LogKeyObject, o.name, lb.LogKeyError, err)
+		r.log.Warn("status not written, trying again", lb.LogKeyObject, o.name.String(), lb.LogKeyError, err)
 		return false
 	}
 	r.reported[o.name] = want
