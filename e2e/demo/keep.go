@@ -50,8 +50,7 @@ func playInBackground(ctx context.Context) (int, error) {
 		return 0, nil
 	}
 	err = cmd.Wait() // the pipe was closed without a word
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode(), nil
 	}
 	return 1, err

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -68,10 +69,8 @@ func (p *pool) prefixes() []string {
 // contains reports whether addr is one of the pool's.
 func (p *pool) contains(addr netip.Addr) bool {
 	for i := range p.size {
-		for _, own := range p.addrs(i) {
-			if own == addr {
-				return true
-			}
+		if slices.Contains(p.addrs(i), addr) {
+			return true
 		}
 	}
 	return false

@@ -24,7 +24,7 @@ const leastInvalid = 40
 
 // Every wrong manifest is refused by kubectl apply, with words that name the field. The
 // first lines of each file say which: "# want: words of the message", "# field: path".
-func TestInvalidManifestsRefused(t *testing.T) {
+func TestInvalidManifestsRefused(t *testing.T) { //nolint:tparallel // the files do not touch each other, but other stories are told alone
 	s := begin(t)
 	files, err := filepath.Glob("../testdata/invalid/*.yaml")
 	s.must(err)
