@@ -123,7 +123,7 @@ func (r *udpReceiver) poll(b []byte) (a arrival, ok bool) {
 
 // describe reads the control messages of a packet.
 func (a *arrival) describe(control []byte) {
-	for len(control) > 0 {
+	for len(control) >= unix.SizeofCmsghdr { // less is read beyond its end
 		h, content, rest, err := unix.ParseOneSocketControlMessage(control)
 		if err != nil {
 			return

@@ -128,9 +128,8 @@ func (m *machine) follow(remote State) {
 func (m *machine) advance(now time.Time) output {
 	before := m.summary()
 	m.expire(now)
-	due := !m.transmitAt.IsZero() && !m.transmitAt.After(now)
 	o := m.outcome(before, now)
-	if due && !o.send {
+	if !m.transmitAt.IsZero() && !m.transmitAt.After(now) {
 		o.send, o.packet = true, m.packet()
 		m.schedule(now)
 	}

@@ -5,6 +5,7 @@ package bfd
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"testing"
@@ -446,4 +447,62 @@ func gather(t *testing.T, registry *prometheus.Registry) map[string]float64 {
 		values[f.GetName()] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
 	}
 	return values
+}
+
+// Everybody does everything at once; in the end there is what was set last.
+func TestConcurrentUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, hosts := newLAN("192.0.2.1", "192.0.2.2")
+		a, b := startOn(t, hosts[0], Options{Registerer: prometheus.NewRegistry()}), startOn(t, hosts[1], Options{})
+		var group errgroup.Group
+		for i := range 4 {
+			random := rand.New(rand.NewPCG(3, uint64(i)))
+			group.Go(func() error {
+				for range 200 {
+					n, path := a, toB
+					if random.IntN(2) == 0 {
+						n, path = b, toA
+					}
+					path.Multihop = random.IntN(2) == 0
+					switch random.IntN(4) {
+					case 0:
+						n.Remove(path)
+					case 1:
+						n.Status(path)
+						n.totals()
+					default:
+						if err := n.Set(path, randomConfig(random)); err != nil {
+							return err
+						}
+					}
+					time.Sleep(time.Duration(random.IntN(300)) * ms)
+				}
+				return nil
+			})
+		}
+		if err := group.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		for _, multihop := range []bool{false, true} {
+			toA, toB := toA, toB
+			toA.Multihop, toB.Multihop = multihop, multihop
+			a.set(t, toB, every(fast))
+			b.set(t, toA, every(fast))
+			time.Sleep(10 * time.Second)
+			for _, x := range []struct {
+				n    *node
+				path Path
+			}{{a, toB}, {b, toA}} {
+				if st, _ := x.n.Status(x.path); st.State != Up || st.TransmitInterval != fast || st.DetectionTime != 3*fast {
+					t.Errorf("multihop %t: %+v", multihop, st)
+				}
+			}
+		}
+		a.Sessions.mu.Lock()
+		defer a.Sessions.mu.Unlock()
+		if len(a.byDiscriminator) != 2 || len(a.byPeer) != 1 || len(a.queue) != 2 || len(a.starting) != 0 {
+			t.Errorf("%d discriminators, %d peers, %d in the queue, %d starting: want 2, 1, 2, 0",
+				len(a.byDiscriminator), len(a.byPeer), len(a.queue), len(a.starting))
+		}
+	})
 }
