@@ -27,7 +27,7 @@ const eventSource = "metallb-speaker"
 
 // gcPercent trades processor time, of which a speaker uses little, for memory: most of
 // the heap is the informers' objects, which live long.
-const gcPercent = 30
+const gcPercent = 20
 
 func main() { os.Exit(speak()) }
 
