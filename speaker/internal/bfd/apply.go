@@ -81,25 +81,21 @@ func (s *Sessions) send(e *session, p *Packet) {
 		}
 		return
 	}
-	s.complainSending(e, err)
+	s.complain(e.label(), err)
 	// The interface may have another number by now: begin anew.
 	s.closeSender(e)
 }
 
 // complain logs an error about something, once until there is another or none.
-func (s *Sessions) complain(about, message string, err error) {
+func (s *Sessions) complain(about string, err error) {
 	if text := err.Error(); s.complaints[about] != text {
 		s.complaints[about] = text
-		s.log.Warn(message, "about", about, lb.LogKeyError, err)
+		s.log.Warn("BFD packets are lost", "about", about, lb.LogKeyError, err)
 	}
 }
 
 // content takes complaints about something back.
 func (s *Sessions) content(about string) { delete(s.complaints, about) }
-
-func (s *Sessions) complainSending(e *session, err error) {
-	s.complain(e.label(), "BFD packets cannot be sent", err)
-}
 
 // openSender opens the socket to send from, if it is not open. The source port
 // stays the same as long as it can be had (RFC 5881, section 4).
@@ -119,12 +115,12 @@ func (s *Sessions) openSender(e *session) bool {
 			e.sender, e.port = opened, port
 			return true
 		case !isPortTaken(err):
-			s.complainSending(e, err)
+			s.complain(e.label(), err)
 			return false
 		}
 		e.port = 0
 	}
-	s.complainSending(e, errPortTaken)
+	s.complain(e.label(), errPortTaken)
 	return false
 }
 

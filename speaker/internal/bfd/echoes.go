@@ -29,10 +29,10 @@ func (s *Sessions) tendEcho(wanted bool, readers *errgroup.Group) bool {
 	default:
 		socket, err := s.network.openEcho()
 		if err != nil {
-			s.complain("echo", "BFD echo packets cannot be sent, control packets go on without", err)
+			s.complain("echo function", err)
 			return false
 		}
-		s.content("echo")
+		s.content("echo function")
 		s.echo = socket
 		readers.Go(func() error { return s.readEcho(socket) })
 	}
@@ -47,7 +47,7 @@ func (s *Sessions) sendEcho(e *session) {
 	b := binary.BigEndian.AppendUint32(s.buffer[:0], e.machine.local)
 	b = binary.BigEndian.AppendUint64(b, s.echoNonce)
 	if err := s.echo.sendEcho(e.arrived.index, e.path.Peer, e.arrived.to, b); err != nil {
-		s.complainSending(e, err)
+		s.complain(e.label(), err)
 		return
 	}
 	e.counters.echoOut++

@@ -43,6 +43,9 @@ func (kernel) listen(ctx context.Context, e entrance) (receiver, error) {
 		return errors.Join(err, failed)
 	}}
 	conn, err := c.ListenPacket(ctx, family, fmt.Sprintf(":%d", port))
+	if isPortTaken(err) {
+		return nil, fmt.Errorf("listen for BFD, end the other BFD daemon on this node: %w", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listen for BFD: %w", err)
 	}

@@ -50,7 +50,7 @@ func TestNeedsNoCapabilityButNetRaw(t *testing.T) {
 func TestStoppedAndContinued(t *testing.T) {
 	r, p := withMirror(t)
 	n := newNode(t)
-	n.set(t, p, every(fast))
+	n.set(t, p, every(steady))
 	n.await(t, p, Up)
 	n.calm(t, p)
 	_ = r.daemon.Process.Signal(syscall.SIGSTOP)
@@ -66,7 +66,7 @@ func TestInterfaceIsReplaced(t *testing.T) {
 	r, p := withMirror(t)
 	p.Interface = "host0"
 	n := newNode(t)
-	n.set(t, p, every(fast))
+	n.set(t, p, every(steady))
 	n.await(t, p, Up)
 	old := r.host.Index(t, "host0")
 	r.host.Delete(t, "host0")

@@ -149,7 +149,7 @@ func (s *Sessions) openReceiver(ctx context.Context, at entrance, readers *errgr
 	}
 	r, err := s.network.listen(ctx, at)
 	if err != nil {
-		s.complain(at.String(), "BFD packets cannot be received, is another BFD daemon running here?", err)
+		s.complain(at.String(), err)
 		return false
 	}
 	s.content(at.String())
