@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,7 +22,6 @@ import (
 
 	"github.com/herald-lb/herald/speaker/internal/bgp"
 	"github.com/herald-lb/herald/speaker/internal/bgp/bgptest"
-	"github.com/herald-lb/herald/speaker/internal/link/linktest"
 )
 
 // BenchmarkTable is how long a router waits for the whole table, from the start of the
@@ -67,7 +67,11 @@ func BenchmarkTable(b *testing.B) {
 
 func awaitTable(b *testing.B, r bgptest.Router, want int) {
 	b.Helper()
-	linktest.Await(b, func() bool { return r.Count() == want }, func() { b.Logf("the router has %d routes, want %d", r.Count(), want) })
+	for end := time.Now().Add(time.Minute); r.Count() != want; {
+		if time.Now().After(end) {
+			b.Fatalf("the router has %d routes, want %d", r.Count(), want)
+		}
+	}
 }
 
 // processTime is the CPU time of this process.
@@ -88,10 +92,11 @@ func gobgpAlone(b *testing.B, routes int) (up <-chan struct{}, stop func()) {
 	go s.Serve()
 	must(b, s.StartBgp(ctx, &api.StartBgpRequest{Global: &api.Global{Asn: nodeASN, RouterId: node4.String(), ListenPort: -1}}))
 	established := make(chan struct{})
+	var once sync.Once
 	watched, cancel := context.WithCancel(ctx)
 	must(b, s.WatchEvent(watched, &api.WatchEventRequest{Peer: &api.WatchEventRequest_Peer{}}, func(r *api.WatchEventResponse) {
 		if p := r.GetPeer(); p != nil && p.Peer.State.SessionState == api.PeerState_ESTABLISHED {
-			close(established)
+			once.Do(func() { close(established) })
 		}
 	}))
 	origin, err := anypb.New(&api.OriginAttribute{})

@@ -45,15 +45,18 @@ func encodePrefix(p netip.Prefix) []byte {
 }
 
 // encodeAttributes returns the path attributes of routes of one family. AS_PATH is
-// gobgp's to add, and LOCAL_PREF its to remove towards an eBGP peer.
-func encodeAttributes(a *attributes, family Families) [][]byte {
+// gobgp's to add, and so is the LOCAL_PREF of 100 towards an internal peer. An external
+// one gets none (RFC 4271, 5.1.5): gobgp would remove it, route by route.
+func encodeAttributes(a *attributes, family Families, internal bool) [][]byte {
 	standard := []byte(a.standard)
 	if a.leaving {
 		standard = binary.BigEndian.AppendUint32(standard, uint32(GracefulShutdown))
 	}
 	list := [][]byte{
 		attribute(flagTransitive, attrOrigin, []byte{originIGP}),
-		attribute(flagTransitive, attrLocalPref, binary.BigEndian.AppendUint32(nil, a.localPref)),
+	}
+	if internal && a.localPref != defaultLocalPref {
+		list = append(list, attribute(flagTransitive, attrLocalPref, binary.BigEndian.AppendUint32(nil, a.localPref)))
 	}
 	if len(standard) > 0 {
 		list = append(list, attribute(flagOptional|flagTransitive, attrCommunities, standard))

@@ -42,9 +42,9 @@ func (s *session) observe(watched context.Context, e *event) {
 	var refused bool
 	switch state { //nolint:exhaustive // in the others there is nothing to ask
 	case Established:
-		families = s.negotiated()
+		families = s.negotiated(watched)
 	case Idle:
-		refused = s.refused()
+		refused = s.refused(watched)
 	}
 	s.mu.Lock()
 	if watched.Err() != nil {
@@ -76,14 +76,14 @@ func (s *session) observe(watched context.Context, e *event) {
 }
 
 // refused says whether the peer has sent a NOTIFICATION since the last look.
-func (s *session) refused() bool {
+func (s *session) refused(ctx context.Context) bool {
 	s.mu.Lock()
 	sp := s.speaker
 	s.mu.Unlock()
 	if sp == nil {
 		return false
 	}
-	now := readTraffic(sp.peer(context.Background())).notificationsReceived
+	now := readTraffic(sp.peer(ctx)).notificationsReceived
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.heard
@@ -92,14 +92,14 @@ func (s *session) refused() bool {
 }
 
 // negotiated asks for the families of the session that has just come up.
-func (s *session) negotiated() Families {
+func (s *session) negotiated(ctx context.Context) Families {
 	s.mu.Lock()
 	sp, ours := s.speaker, s.intent.peer.Families
 	s.mu.Unlock()
 	if sp == nil {
 		return 0
 	}
-	p := sp.peer(context.Background())
+	p := sp.peer(ctx)
 	if p == nil || p.State == nil {
 		return 0
 	}

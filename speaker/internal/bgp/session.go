@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unique"
 
@@ -17,9 +19,6 @@ import (
 )
 
 const (
-	// batch is how many routes are applied before a look at whether something more
-	// urgent has come up: a peer to take down, above all. It is about 10 ms.
-	batch = 256
 	// retryAfter is the pause before another attempt of what has failed, doubled up to
 	// retryAtMost.
 	retryAfter  = time.Second
@@ -37,6 +36,8 @@ type session struct {
 	links *links
 	tell  func()        // what Snapshot says has changed
 	bell  chan struct{} // something is left under mu
+	// urgent says that it is more than routes, for which a long table is put aside.
+	urgent atomic.Bool
 	// progress rings after each step.
 	progress chan<- struct{}
 	events   *listener
@@ -117,6 +118,7 @@ func (s *session) want(edit func(*intent)) {
 	s.mu.Lock()
 	edit(&s.intent)
 	s.mu.Unlock()
+	s.urgent.Store(true)
 	ring(s.bell)
 }
 
@@ -163,21 +165,20 @@ func (s *session) idle() bool {
 // converge takes one step, and rings if there is another to take. An error is what
 // keeps something undone; the rest is done nevertheless.
 func (s *session) converge(ctx context.Context) error {
-	in := s.take()
-	if err := s.end(ctx, &in); err != nil {
-		return s.report(err)
-	}
-	if !in.wanted || in.invalid != nil {
-		return s.report(in.invalid)
+	in, changes := s.take()
+	err := s.end(ctx, &in)
+	if err != nil || !in.wanted || in.invalid != nil {
+		s.absorb(changes)
+		return s.report(errors.Join(err, in.invalid))
 	}
 	address, err := s.begin(ctx, &in)
+	s.absorb(changes) // after begin, which finds the next hops
 	if err != nil {
 		return s.report(err)
 	}
-	more, err := s.send(ctx)
+	interrupted, err := s.send(ctx)
 	switch {
-	case more:
-		ring(s.bell)
+	case interrupted: // the bell has rung
 	case in.stranger != 0:
 		err = errors.Join(err, strangerError(in.stranger))
 	case in.held == "" && !s.dialled.IsValid():
@@ -190,15 +191,21 @@ func strangerError(asn uint32) error {
 	return fmt.Errorf("the peer has our own ASN, %d, and is to be external", asn)
 }
 
-// take returns the intent, and takes over what is wanted of the routes.
-func (s *session) take() intent {
+// take returns what is wanted, of the routes what has changed.
+func (s *session) take() (intent, map[netip.Prefix]change) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	in, changes := s.intent, s.changes
 	s.intent.up, s.intent.stranger = false, 0
 	if len(changes) > 0 {
 		s.changes = make(map[netip.Prefix]change)
 	}
-	s.mu.Unlock()
+	s.urgent.Store(false)
+	return in, changes
+}
+
+// absorb takes over what has changed.
+func (s *session) absorb(changes map[netip.Prefix]change) {
 	for p, c := range changes {
 		if c.withdrawn {
 			s.routes.DeleteDesired(p)
@@ -206,7 +213,6 @@ func (s *session) take() intent {
 			s.routes.SetDesired(p, s.resolve(p, c.attributes))
 		}
 	}
-	return in
 }
 
 // resolve fills in what depends on the session.
@@ -220,11 +226,7 @@ func (s *session) resolve(p netip.Prefix, a attributes) route {
 
 // resolveAgain does so for all routes, after what they depend on has changed.
 func (s *session) resolveAgain() {
-	desired := make(map[netip.Prefix]route)
-	for p, r := range s.routes.AllDesired() {
-		desired[p] = r
-	}
-	for p, r := range desired {
+	for p, r := range maps.Collect(s.routes.AllDesired()) {
 		s.routes.SetDesired(p, s.resolve(p, r.Value()))
 	}
 	clear(s.encoded)
@@ -292,12 +294,11 @@ func (s *session) begin(ctx context.Context, in *intent) (netip.Addr, error) {
 	return address, nil
 }
 
-// send applies a batch of differences. It says whether there are more that can be.
-func (s *session) send(ctx context.Context) (more bool, err error) {
+// send applies the differences. It says whether it was interrupted.
+func (s *session) send(ctx context.Context) (interrupted bool, err error) {
 	var failed []error
-	left := batch
 	for p := range s.routes.PendingDeletions() {
-		if left--; left < 0 {
+		if s.urgent.Load() {
 			return true, errors.Join(failed...)
 		}
 		if err := s.speaker.remove(ctx, p); err != nil {
@@ -308,13 +309,13 @@ func (s *session) send(ctx context.Context) (more bool, err error) {
 	}
 	var homeless Families
 	for p, r := range s.routes.PendingUpdates() {
+		if s.urgent.Load() {
+			return true, errors.Join(failed...)
+		}
 		family := familyOf(p.Addr())
 		if !r.Value().nextHop.IsValid() {
 			homeless |= family
 			continue
-		}
-		if left--; left < 0 {
-			return true, errors.Join(failed...)
 		}
 		if err := s.speaker.add(ctx, p, s.encode(r, family)); err != nil {
 			failed = append(failed, err)
@@ -339,7 +340,7 @@ func (s *session) encode(r route, family Families) [][]byte {
 			clear(s.encoded)
 		}
 		a := r.Value()
-		list = encodeAttributes(&a, family)
+		list = encodeAttributes(&a, family, s.peer.remoteASN() == s.peer.LocalASN)
 		s.encoded[key] = list
 	}
 	return list

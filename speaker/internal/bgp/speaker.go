@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	api "github.com/osrg/gobgp/v3/api"
@@ -42,26 +43,41 @@ func newSpeaker() *speaker {
 	return s
 }
 
-// loopHook is called by the loop of a speaker after each event.
+// loopHook is called by the loop of a speaker after each event, and can stop it there.
 type loopHook struct {
-	gate sync.Mutex // held by who wants the loop to stand still
+	gate atomic.Pointer[gate]
 }
 
-// Observe stands still as long as the gate is closed.
+// gate is where a loop stands still.
+type gate struct {
+	reached chan struct{} // capacity one
+	open    chan struct{}
+	nudge   sync.WaitGroup
+}
+
+// Observe stands still as long as there is a gate.
 func (h *loopHook) Observe(server.FSMOperation, time.Duration, time.Duration) {
-	h.gate.Lock()
-	defer h.gate.Unlock()
+	if g := h.gate.Load(); g != nil {
+		ring(g.reached)
+		<-g.open
+	}
 }
 
-// pause returns once the loop stands still, or is about to without reading anything
-// any more: it has answered, and what comes next is Observe.
+// pause returns once the loop stands still.
 func (h *loopHook) pause(ctx context.Context, s *speaker) {
-	h.gate.Lock()
-	// The answer is of no interest.
-	_, _ = s.server.GetBgp(ctx, &api.GetBgpRequest{})
+	g := &gate{reached: make(chan struct{}, 1), open: make(chan struct{})}
+	h.gate.Store(g)
+	// A loop without events has to be given one. It may be answered only after resume:
+	// an event that was there before it leads to the gate as well.
+	g.nudge.Go(func() { _, _ = s.server.GetBgp(ctx, &api.GetBgpRequest{}) })
+	<-g.reached
 }
 
-func (h *loopHook) resume() { h.gate.Unlock() }
+func (h *loopHook) resume() {
+	g := h.gate.Swap(nil)
+	close(g.open)
+	g.nudge.Wait()
+}
 
 // start gives the speaker an ASN, a router ID and an empty table, and has it refuse
 // whatever it receives. It may be called again.

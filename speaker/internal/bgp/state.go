@@ -21,11 +21,10 @@ const (
 	Established
 )
 
-var stateNames = [...]string{"Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Established"}
-
 func (s State) String() string {
-	if int(s) < len(stateNames) {
-		return stateNames[s]
+	names := [...]string{"Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Established"}
+	if int(s) < len(names) {
+		return names[s]
 	}
 	return fmt.Sprintf("State(%d)", s)
 }
@@ -94,46 +93,53 @@ func (n Notification) String() string {
 	return text
 }
 
-// notificationCodes are the codes of RFC 4271, 4.5, each with its subcodes from 1.
-var notificationCodes = map[uint8]struct {
-	name     string
-	subcodes []string
-}{
-	1: {"Message Header Error", []string{
-		"Connection Not Synchronized", "Bad Message Length", "Bad Message Type",
-	}},
-	2: {"OPEN Message Error", []string{ // 7: RFC 5492; 11: RFC 9234
-		"Unsupported Version Number", "Bad Peer AS", "Bad BGP Identifier", "Unsupported Optional Parameter",
-		"Authentication Failure", "Unacceptable Hold Time", "Unsupported Capability", "", "", "", "Role Mismatch",
-	}},
-	3: {"UPDATE Message Error", []string{
-		"Malformed Attribute List", "Unrecognized Well-known Attribute", "Missing Well-known Attribute",
-		"Attribute Flags Error", "Attribute Length Error", "Invalid ORIGIN Attribute", "AS Routing Loop",
-		"Invalid NEXT_HOP Attribute", "Optional Attribute Error", "Invalid Network Field", "Malformed AS_PATH",
-	}},
-	4: {"Hold Timer Expired", nil},
-	5: {"Finite State Machine Error", []string{ // RFC 6608
-		"Unexpected Message in OpenSent State", "Unexpected Message in OpenConfirm State",
-		"Unexpected Message in Established State",
-	}},
-	6: {"Cease", []string{ // RFC 4486; 9: RFC 8538; 10: RFC 9384
-		"Maximum Number of Prefixes Reached", "Administrative Shutdown", "Peer De-configured", "Administrative Reset",
-		"Connection Rejected", "Other Configuration Change", "Connection Collision Resolution", "Out of Resources",
-		"Hard Reset", "BFD Down",
-	}},
-	7: {"ROUTE-REFRESH Message Error", []string{"Invalid Message Length"}}, // RFC 7313
+// notificationWords says a NOTIFICATION in the words of RFC 4271, 4.5.
+func notificationWords(code, subcode uint8) string {
+	name, subcodes := notificationCode(code)
+	switch {
+	case name == "":
+		return fmt.Sprintf("NOTIFICATION %d/%d", code, subcode)
+	case subcode == 0:
+		return name
+	case int(subcode) <= len(subcodes) && subcodes[subcode-1] != "":
+		return name + ", " + subcodes[subcode-1]
+	}
+	return fmt.Sprintf("%s, subcode %d", name, subcode)
 }
 
-func notificationWords(code, subcode uint8) string {
-	c, ok := notificationCodes[code]
-	if !ok {
-		return fmt.Sprintf("NOTIFICATION %d/%d", code, subcode)
+// notificationCode returns the name of a code, and those of its subcodes from 1.
+func notificationCode(code uint8) (name string, subcodes []string) {
+	switch code {
+	case 1:
+		return "Message Header Error", []string{
+			"Connection Not Synchronized", "Bad Message Length", "Bad Message Type",
+		}
+	case 2: // 7: RFC 5492; 11: RFC 9234
+		return "OPEN Message Error", []string{
+			"Unsupported Version Number", "Bad Peer AS", "Bad BGP Identifier", "Unsupported Optional Parameter",
+			"Authentication Failure", "Unacceptable Hold Time", "Unsupported Capability", "", "", "", "Role Mismatch",
+		}
+	case 3:
+		return "UPDATE Message Error", []string{
+			"Malformed Attribute List", "Unrecognized Well-known Attribute", "Missing Well-known Attribute",
+			"Attribute Flags Error", "Attribute Length Error", "Invalid ORIGIN Attribute", "AS Routing Loop",
+			"Invalid NEXT_HOP Attribute", "Optional Attribute Error", "Invalid Network Field", "Malformed AS_PATH",
+		}
+	case 4:
+		return "Hold Timer Expired", nil
+	case 5: // RFC 6608
+		return "Finite State Machine Error", []string{
+			"Unexpected Message in OpenSent State", "Unexpected Message in OpenConfirm State",
+			"Unexpected Message in Established State",
+		}
+	case codeCease: // RFC 4486; 9: RFC 8538; 10: RFC 9384
+		return "Cease", []string{
+			"Maximum Number of Prefixes Reached", "Administrative Shutdown", "Peer De-configured",
+			"Administrative Reset", "Connection Rejected", "Other Configuration Change",
+			"Connection Collision Resolution", "Out of Resources", "Hard Reset", "BFD Down",
+		}
+	case 7: // RFC 7313
+		return "ROUTE-REFRESH Message Error", []string{"Invalid Message Length"}
 	}
-	if subcode == 0 {
-		return c.name
-	}
-	if int(subcode) <= len(c.subcodes) && c.subcodes[subcode-1] != "" {
-		return c.name + ", " + c.subcodes[subcode-1]
-	}
-	return fmt.Sprintf("%s, subcode %d", c.name, subcode)
+	return "", nil
 }

@@ -31,7 +31,8 @@ func NewFRR(t testing.TB, ns *linktest.Namespace, c Config) Router {
 	f := &FRR{ns: ns, dir: tempDir(t)}
 	write(t, f.dir, "zebra.conf", "hostname router\n")
 	write(t, f.dir, "bgpd.conf", "hostname router\n"+c.frr())
-	if out, err := exec.Command("chown", "-R", "frr:frr", f.dir).CombinedOutput(); err != nil {
+	out, err := exec.Command("chown", "-R", "frr:frr", f.dir).CombinedOutput() //nolint:gosec // the directory is ours
+	if err != nil {
 		t.Fatalf("give %s to FRR: %s", f.dir, out)
 	}
 	f.daemon(t, "zebra")
@@ -121,7 +122,7 @@ func (f *FRR) Count() int {
 // tempDir returns a directory for a user that is not root, which t.TempDir is not.
 func tempDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "hl-bgp-")
+	dir, err := os.MkdirTemp("", "hl-bgp-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func CountKernelRoutes(t testing.TB, ns *linktest.Namespace, below string) int {
 	t.Helper()
 	var out []byte
 	err := ns.Enter(func() (err error) {
-		out, err = exec.Command("ip", "-4", "route", "show", "root", below).Output()
+		out, err = exec.Command("ip", "-4", "route", "show", "root", below).Output() //nolint:gosec // a prefix
 		return err
 	})
 	if err != nil {

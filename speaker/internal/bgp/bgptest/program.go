@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/herald-lb/herald/speaker/internal/link/linktest"
@@ -40,7 +39,7 @@ func start(t testing.TB, ns *linktest.Namespace, name string, args ...string) *p
 		t.Fatal(err)
 	}
 	defer func() { _ = net.Close() }()
-	p.cmd = exec.Command("sh", append([]string{"-c", keeper, "sh", "nsenter", "--net=/proc/self/fd/3", name}, args...)...)
+	p.cmd = exec.Command("sh", append([]string{"-c", keeper, "sh", "nsenter", "--net=/proc/self/fd/3", name}, args...)...) //nolint:gosec // the tests say what
 	p.cmd.ExtraFiles = []*os.File{net}
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	if p.lifeline, err = p.cmd.StdinPipe(); err != nil {
@@ -78,18 +77,16 @@ func need(t testing.TB, names ...string) {
 
 // run runs a program that ends, and returns its output, or nothing if it has failed.
 func run(name string, args ...string) string {
-	out, err := exec.Command(name, args...).Output()
+	out, err := exec.Command(name, args...).Output() //nolint:gosec // the tests say what
 	if err != nil {
 		return ""
 	}
 	return string(out)
 }
 
-func write(t testing.TB, dir, name, text string) string {
+func write(t testing.TB, dir, name, text string) {
 	t.Helper()
-	path := filepath.Join(dir, name)
-	if err := os.WriteFile(path, []byte(strings.TrimLeft(text, "\n")), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return path
 }
