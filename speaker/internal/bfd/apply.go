@@ -3,6 +3,7 @@
 package bfd
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/herald-lb/herald/internal/lb"
@@ -77,25 +78,25 @@ func (s *Sessions) send(e *session, p *Packet) {
 	if err == nil {
 		e.counters.controlOut++
 		if len(s.complaints) > 0 {
-			s.content(e.label())
+			s.content(e.path)
 		}
 		return
 	}
-	s.complain(e.label(), err)
+	s.complain(e.path, err)
 	// The interface may have another number by now: begin anew.
 	s.closeSender(e)
 }
 
 // complain logs an error about something, once until there is another or none.
-func (s *Sessions) complain(about string, err error) {
+func (s *Sessions) complain(about fmt.Stringer, err error) {
 	if text := err.Error(); s.complaints[about] != text {
 		s.complaints[about] = text
-		s.log.Warn("BFD packets are lost", "about", about, lb.LogKeyError, err)
+		s.log.Warn("BFD packets are lost", "about", about.String(), lb.LogKeyError, err)
 	}
 }
 
 // content takes complaints about something back.
-func (s *Sessions) content(about string) { delete(s.complaints, about) }
+func (s *Sessions) content(about fmt.Stringer) { delete(s.complaints, about) }
 
 // openSender opens the socket to send from, if it is not open. The source port
 // stays the same as long as it can be had (RFC 5881, section 4).
@@ -115,12 +116,12 @@ func (s *Sessions) openSender(e *session) bool {
 			e.sender, e.port = opened, port
 			return true
 		case !isPortTaken(err):
-			s.complain(e.label(), err)
+			s.complain(e.path, err)
 			return false
 		}
 		e.port = 0
 	}
-	s.complain(e.label(), errPortTaken)
+	s.complain(e.path, errPortTaken)
 	return false
 }
 

@@ -26,6 +26,24 @@ type Path struct {
 	Multihop bool
 }
 
+// String names the path in logs.
+func (p Path) String() string {
+	name := p.Peer.String()
+	if p.Interface != "" {
+		name += "%" + p.Interface
+	}
+	if p.Local.IsValid() {
+		name += " from " + p.Local.String()
+	}
+	if p.Multihop {
+		name += " multihop"
+	}
+	if p.VRF != "" {
+		name += " VRF " + p.VRF
+	}
+	return name
+}
+
 // validate says what is wrong with a path, if anything.
 func (p Path) validate() error {
 	switch {

@@ -9,12 +9,14 @@ import "time"
 //
 // The other end need not know about our packets: it forwards them back. Whether
 // it does cannot be asked, only tried. So silence is a failure only after one
-// packet has come back; a peer that promises to loop and does not costs packets,
-// not the session, which control packets keep watching at their full rate.
+// packet of the session has come back; a peer that promises to loop and never does
+// costs packets, not the session, which control packets keep watching at their
+// full rate.
 type echo struct {
 	possible bool
+	proven   bool      // a packet has come back, some time
 	sendAt   time.Time // the next packet; zero while the function is not active
-	expireAt time.Time // a failure unless one comes back; zero until one has
+	expireAt time.Time // a failure unless one comes back; zero while none must
 }
 
 // next is when something is due; zero: nothing.
@@ -46,6 +48,9 @@ func (m *machine) updateEcho(now time.Time) {
 		m.echo.sendAt, m.echo.expireAt = time.Time{}, time.Time{}
 	case m.echo.sendAt.IsZero():
 		m.echo.sendAt = now.Add(m.jitter(d))
+		if m.echo.proven {
+			m.echo.expireAt = m.echo.sendAt.Add(m.echoDetectionTime())
+		}
 	}
 }
 
@@ -60,9 +65,15 @@ func (m *machine) takeEcho(now time.Time) bool {
 
 // receiveEcho takes a packet of ours that has come back.
 func (m *machine) receiveEcho(now time.Time) {
-	if d := m.echoInterval(); d > 0 {
-		m.echo.expireAt = now.Add(time.Duration(m.config.DetectMultiplier) * d)
+	if d := m.echoDetectionTime(); d > 0 {
+		m.echo.proven = true
+		m.echo.expireAt = now.Add(d)
 	}
+}
+
+// echoDetectionTime is how long none of ours may come back.
+func (m *machine) echoDetectionTime() time.Duration {
+	return time.Duration(m.config.DetectMultiplier) * m.echoInterval()
 }
 
 func (m *machine) echoExpired(now time.Time) bool {

@@ -9,14 +9,17 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/herald-lb/herald/internal/lb"
 )
 
 // An echo packet is a matter of whoever sends it (RFC 5880, section 4): ours has
 // the discriminator of the session, and a secret of this process by which others
 // are told apart from it.
 const echoLength = 4 + 8
+
+// echoFunction is what an error of its socket is about.
+type echoFunction struct{}
+
+func (echoFunction) String() string { return "echo function" }
 
 // tendEcho opens or closes the socket of the echo function. It is false if the
 // socket is wanted and cannot be had.
@@ -29,10 +32,10 @@ func (s *Sessions) tendEcho(wanted bool, readers *errgroup.Group) bool {
 	default:
 		socket, err := s.network.openEcho()
 		if err != nil {
-			s.complain("echo function", err)
+			s.complain(echoFunction{}, err)
 			return false
 		}
-		s.content("echo function")
+		s.content(echoFunction{})
 		s.echo = socket
 		readers.Go(func() error { return s.readEcho(socket) })
 	}
@@ -47,7 +50,7 @@ func (s *Sessions) sendEcho(e *session) {
 	b := binary.BigEndian.AppendUint32(s.buffer[:0], e.machine.local)
 	b = binary.BigEndian.AppendUint64(b, s.echoNonce)
 	if err := s.echo.sendEcho(e.arrived.index, e.path.Peer, e.arrived.to, b); err != nil {
-		s.complain(e.label(), err)
+		s.complain(e.path, err)
 		return
 	}
 	e.counters.echoOut++
@@ -62,11 +65,24 @@ func (s *Sessions) readEcho(socket echoSocket) error {
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case err != nil:
-			s.log.Warn("BFD echo packet lost", lb.LogKeyError, err)
-			continue
+			s.loseEcho(socket, err)
+			return nil
 		}
 		s.takeEcho(buffer[:n])
 	}
+}
+
+// loseEcho gives up a socket that has failed, which is then opened again.
+func (s *Sessions) loseEcho(socket echoSocket, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.echo != socket {
+		return
+	}
+	s.complain(echoFunction{}, err)
+	s.close(socket)
+	s.echo = nil
+	s.tendLater(time.Now())
 }
 
 // takeEcho gives an echo packet to its session.

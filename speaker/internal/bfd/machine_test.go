@@ -424,6 +424,20 @@ func TestEchoIsTrustedOnceItCameBack(t *testing.T) {
 	if b.state != Down || b.diagnostic != EchoFunctionFailed {
 		t.Errorf("got %s, %s", b.state, b.diagnostic)
 	}
+
+	// It came back once: up again, it must come back again.
+	b.hear(Down, loops)
+	b.hear(Up, loops)
+	if b.state != Up {
+		t.Fatal("not up again")
+	}
+	for range 3 {
+		b.hear(Up, loops)
+		b.pass(110 * ms)
+	}
+	if b.state == Up || b.diagnostic != EchoFunctionFailed {
+		t.Errorf("got %s, %s: a path that looped and does not is good again", b.state, b.diagnostic)
+	}
 }
 
 func TestEchoNeedsConsent(t *testing.T) {

@@ -51,6 +51,7 @@ type lanPacket struct {
 }
 
 type lanReceiver struct {
+	fail    chan error
 	host    *lanHost
 	at      entrance
 	packets chan lanPacket
@@ -63,7 +64,7 @@ func (h *lanHost) listen(_ context.Context, e entrance) (receiver, error) {
 	if h.refuse != nil {
 		return nil, h.refuse
 	}
-	r := &lanReceiver{host: h, at: e, packets: make(chan lanPacket, 1<<12), closed: make(chan struct{})}
+	r := &lanReceiver{fail: make(chan error, 1), host: h, at: e, packets: make(chan lanPacket, 1<<12), closed: make(chan struct{})}
 	h.receivers[e] = r
 	return r, nil
 }
@@ -79,6 +80,8 @@ func (r *lanReceiver) receive(b []byte) (arrival, error) {
 	case p := <-packets:
 		copy(b, p.bytes)
 		return p.arrival, nil
+	case err := <-r.fail:
+		return arrival{}, err
 	case <-r.closed:
 		return arrival{}, net.ErrClosed
 	}

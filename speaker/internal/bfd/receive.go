@@ -23,8 +23,8 @@ func (s *Sessions) read(at entrance, r receiver) error {
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case err != nil:
-			s.log.Warn("BFD packet lost", "about", at.String(), lb.LogKeyError, err)
-			continue
+			s.lose(at, r, err)
+			return nil
 		}
 		s.mu.Lock()
 		now := time.Now()
@@ -32,6 +32,19 @@ func (s *Sessions) read(at entrance, r receiver) error {
 		s.take(at, a, buffer[:a.length], now)
 		s.mu.Unlock()
 	}
+}
+
+// lose gives up a receiver that has failed, which is then opened again.
+func (s *Sessions) lose(at entrance, r receiver, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.receivers[at] != r {
+		return
+	}
+	s.complain(at, err)
+	s.close(r)
+	delete(s.receivers, at)
+	s.tendLater(time.Now())
 }
 
 // take gives a packet to its session, if it is good and has one (RFC 5880,

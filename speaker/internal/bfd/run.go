@@ -138,8 +138,14 @@ func (s *Sessions) tend(ctx context.Context, readers *errgroup.Group, now time.T
 		complete = s.openReceiver(ctx, at, readers) && complete
 	}
 	if !s.start(now) || !complete {
-		s.tendAt = now.Add(retryInterval)
+		s.tendLater(now)
 	}
+}
+
+// tendLater makes Run look after the sockets again.
+func (s *Sessions) tendLater(now time.Time) {
+	s.tendAt = now.Add(retryInterval)
+	ring(s.bell)
 }
 
 // openReceiver opens an entrance and starts its reader, unless it is open.
@@ -149,10 +155,10 @@ func (s *Sessions) openReceiver(ctx context.Context, at entrance, readers *errgr
 	}
 	r, err := s.network.listen(ctx, at)
 	if err != nil {
-		s.complain(at.String(), err)
+		s.complain(at, err)
 		return false
 	}
-	s.content(at.String())
+	s.content(at)
 	s.receivers[at] = r
 	readers.Go(func() error { return s.read(at, r) })
 	return true

@@ -66,7 +66,7 @@ func (s *session) status() Status {
 		State: m.state, Diagnostic: m.diagnostic,
 		RemoteState: m.remoteState, RemoteDiagnostic: m.remoteDiag,
 		TransmitInterval: m.transmitInterval(),
-		Echo:             !m.echo.expireAt.IsZero(),
+		Echo:             m.echo.proven && !m.echo.expireAt.IsZero(),
 	}
 	if m.remote != 0 {
 		st.DetectionTime = m.detectionTime()

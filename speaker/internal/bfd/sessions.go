@@ -60,7 +60,7 @@ type Sessions struct {
 	echo            echoSocket // nil unless a session wants it
 	echoNonce       uint64     // tells our echo packets from those of others
 	lateness        lateness
-	complaints      map[string]string // the last error logged, by what it is about
+	complaints      map[fmt.Stringer]string // the last error logged, by what it is about
 	changes         []Change
 	nextPort        uint16
 	buffer          [packetLength]byte // for packets to send
@@ -75,7 +75,7 @@ func New(o Options) *Sessions {
 		byDiscriminator: make(map[uint32]*session),
 		byPeer:          make(map[netip.Addr][]*session),
 		receivers:       make(map[entrance]receiver),
-		complaints:      make(map[string]string),
+		complaints:      make(map[fmt.Stringer]string),
 		nextPort:        firstSourcePort,
 	}
 	setDefault(&s.farewell, DefaultFarewell)
@@ -189,7 +189,7 @@ func (s *Sessions) forgetLeaving(p Path, now time.Time) {
 func (s *Sessions) forget(e *session, now time.Time) {
 	is := func(other *session) bool { return other == e }
 	e.started = false
-	delete(s.complaints, e.label())
+	s.content(e.path)
 	delete(s.byDiscriminator, e.machine.local)
 	s.starting = slices.DeleteFunc(s.starting, is)
 	s.queue.remove(e)

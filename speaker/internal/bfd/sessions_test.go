@@ -290,6 +290,18 @@ func TestWaitsForThePort(t *testing.T) {
 	})
 }
 
+// A socket that fails is given up and opened again.
+func TestReceiverFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, fast)
+		p.hosts[0].set(func(h *lanHost) { h.receivers[toB.entrance()].fail <- errors.New("network is down") })
+		if c := p.a.await(t, toB, Down); c.Diagnostic != ControlDetectionTimeExpired {
+			t.Errorf("got %+v", c)
+		}
+		p.a.await(t, toB, Up)
+	})
+}
+
 func TestPacketsFromAfar(t *testing.T) {
 	tests := map[string]struct {
 		multihop bool
