@@ -49,11 +49,13 @@ func (s *Sessions) sendEcho(e *session) {
 	}
 	b := binary.BigEndian.AppendUint32(s.buffer[:0], e.machine.local)
 	b = binary.BigEndian.AppendUint64(b, s.echoNonce)
-	if err := s.echo.sendEcho(e.arrived.index, e.path.Peer, e.arrived.to, b); err != nil {
-		s.complain(e.path, err)
-		return
+	sent, err := s.echo.sendEcho(e.arrived.index, e.path.Peer, e.arrived.to, b)
+	switch {
+	case err != nil:
+		s.complain(echoFunction{}, err)
+	case sent:
+		e.counters.echoOut++
 	}
-	e.counters.echoOut++
 }
 
 // readEcho takes echo packets until the socket is closed.

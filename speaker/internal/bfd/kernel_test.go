@@ -134,7 +134,7 @@ func TestEchoDatagram(t *testing.T) {
 	}
 }
 
-const arpTable = `IP address       HW type     Flags       HW address            Mask     Device
+const arpText = `IP address       HW type     Flags       HW address            Mask     Device
 192.0.2.2        0x1         0x2         02:00:00:00:00:02     *        eth0
 192.0.2.3        0x1         0x0         00:00:00:00:00:00     *        eth0
 192.0.2.2        0x1         0x6         02:00:00:00:00:0a     *        eth1
@@ -144,7 +144,7 @@ const arpTable = `IP address       HW type     Flags       HW address           
 func TestParseNeighbors(t *testing.T) {
 	a := netip.MustParseAddr("192.0.2.2")
 	want := map[neighborKey][6]byte{{3, a}: {2, 0, 0, 0, 0, 2}, {4, a}: {2, 0, 0, 0, 0, 10}}
-	got := parseNeighbors([]byte(arpTable), map[string]int{"eth0": 3, "eth1": 4})
+	got := parseNeighbors([]byte(arpText), map[string]int{"eth0": 3, "eth1": 4})
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(neighborKey{})); diff != "" {
 		t.Errorf("neighbors (-want +got):\n%s", diff)
 	}

@@ -81,20 +81,20 @@ func attachEchoFilter(fd int) error {
 	return os.NewSyscallError("setsockopt", err)
 }
 
-// sendEcho implements echoSocket. A neighbor whose hardware address is not known
-// is not sent to; the control packets make the kernel find it.
-func (e *packetEcho) sendEcho(index int, neighbor, local netip.Addr, payload []byte) error {
+// sendEcho implements echoSocket. The control packets make the kernel find the
+// neighbor's hardware address.
+func (e *packetEcho) sendEcho(index int, neighbor, local netip.Addr, payload []byte) (bool, error) {
 	mac, known, err := e.neighbors.lookup(index, neighbor)
 	if err != nil || !known {
-		return err
+		return false, err
 	}
 	e.to = unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_IP), Ifindex: index, Halen: 6}
 	copy(e.to.Addr[:], mac[:])
 	err = unix.Sendto(e.fd, e.datagram(local, payload), 0, &e.to)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOBUFS) {
-		return nil // a queue is full: lost like any packet
+		return true, nil // a queue is full: lost like any packet
 	}
-	return os.NewSyscallError("sendto", err)
+	return err == nil, os.NewSyscallError("sendto", err)
 }
 
 // datagram is an echo packet from local to local.

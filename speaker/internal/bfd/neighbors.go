@@ -25,12 +25,16 @@ type neighborKey struct {
 	address netip.Addr
 }
 
+// arpTable is the kernel's, in the network namespace of the thread: that of the
+// process is the one of its first thread, which may have moved.
+const arpTable = "/proc/thread-self/net/arp"
+
 // neighborsAge is how old a remembered address may be.
 const neighborsAge = time.Second
 
 func (n *neighbors) lookup(index int, a netip.Addr) (mac [6]byte, known bool, err error) {
 	if now := time.Now(); now.Sub(n.read) > neighborsAge {
-		text, err := os.ReadFile("/proc/net/arp")
+		text, err := os.ReadFile(arpTable)
 		if err != nil {
 			return mac, false, fmt.Errorf("read ARP table: %w", err)
 		}

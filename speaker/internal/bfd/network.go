@@ -95,8 +95,9 @@ type sender interface {
 // echoSocket carries echo packets over all interfaces.
 type echoSocket interface {
 	// sendEcho sends a payload over an interface to a neighbor, which is to
-	// forward it back to the address local. It never waits.
-	sendEcho(index int, neighbor, local netip.Addr, payload []byte) error
+	// forward it back to the address local. It never waits; it is false, without
+	// an error, if the neighbor's hardware address is not known yet.
+	sendEcho(index int, neighbor, local netip.Addr, payload []byte) (bool, error)
 	// receiveEcho waits for a payload that has come back. The error is
 	// net.ErrClosed after Close.
 	receiveEcho(b []byte) (int, error)
