@@ -16,5 +16,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, beSpeaker(routes))
 		os.Exit(1)
 	}
+	if os.Getenv(asVictim) != "" {
+		fmt.Fprintln(os.Stderr, beVictim())
+		os.Exit(1)
+	}
 	m.Run()
 }
