@@ -122,7 +122,7 @@ func TestAssemble(t *testing.T) {
 	want := []string{
 		"health server", "metrics server", "services", "endpoint slices", "nodes", "address pools", "advertisements",
 		"statuses of this node", "peers", "BGP advertisements", "BFD profiles", "communities", "secrets", "BGP statuses of this node",
-		"links", "layer2", "bgp", "bfd", "events", "statuses", "bgp statuses", "sessions", "exclusions", "announcements",
+		"links", "layer2", "bgp", "bfd", "guards", "events", "statuses", "bgp statuses", "sessions", "exclusions", "announcements",
 		"bgp farewell", "gossip",
 	}
 	if diff := cmp.Diff(want, names); diff != "" {

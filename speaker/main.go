@@ -112,6 +112,7 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 		run.Task{Name: "layer2", Run: announcer.Run},
 		run.Task{Name: "bgp", Run: routing.router.Run},
 		run.Task{Name: "bfd", Run: routing.bfd.Run},
+		run.Task{Name: "guards", Run: routing.guards.Run},
 		run.Task{Name: "events", Run: events.Run},
 		run.Task{Name: "statuses", Run: statuses.layer2.Run},
 		run.Task{Name: "bgp statuses", Run: statuses.bgp.Run},

@@ -3,9 +3,14 @@
 package bgp
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
+
+	"github.com/herald-lb/herald/e2e/internal/probe"
 )
 
 // A Service is on every router, through every node, in both families; a client beyond
@@ -37,8 +42,9 @@ func TestSessionsOverIPv6(t *testing.T) {
 	s.givenPeers(true, ", dualStackAddressFamily: true")
 	s.advertise("all", "{}")
 	addresses := s.givenService("web", "Cluster")
-	for _, r := range s.routers {
-		s.expectRoute(r, host(addresses[1]), s.nodes)
+	s.expectEverywhere(addresses, s.nodes)
+	for _, a := range addresses {
+		s.expectAnswer(a)
 	}
 }
 
@@ -102,4 +108,162 @@ func TestSelectors(t *testing.T) {
 	}
 	s.kubectl("label", "service", "db", "app=web", "--overwrite", "-n", s.ns)
 	s.expectRoute(bird, host(db[0]), s.nodes[1:2], "64512:2")
+}
+
+// A node that is cut off loses its routes when BFD finds out, and not when the hold time
+// is over; a client beyond the router hardly notices. When the node is back, so are its
+// routes.
+func TestBFD(t *testing.T) {
+	s := begin(t, 0, 1, 2)
+	s.apply(`
+apiVersion: metallb.io/v1beta1
+kind: BFDProfile
+metadata: {name: fast, namespace: metallb-system}
+spec: {receiveInterval: 100, transmitInterval: 100, detectMultiplier: 3}
+`)
+	s.givenPeers(false, ", dualStackAddressFamily: true, bfdProfile: fast")
+	s.advertise("all", "{}")
+	addresses := s.givenService("web", "Local")
+	s.expectEverywhere(addresses, s.nodes)
+	s.awaitBFD(len(s.nodes))
+	s.expectAnswer(addresses[0])
+	record := s.keepConnecting(addresses[0])
+
+	node, err := s.lab.Node(s.nodes[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.await(patience, "answers", func() error {
+		if _, n := record.Counts(); n < 100 {
+			return fmt.Errorf("%d so far", n)
+		}
+		return nil
+	})
+	cut := time.Now()
+	if err := node.Isolate(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = node.Rejoin() })
+	frr := s.routers[0]
+	s.expectRoute(frr, host(addresses[0]), []string{s.nodes[0], s.nodes[2]})
+	t.Logf("the router's table was without the node %v after the cut", time.Since(cut).Round(time.Millisecond))
+	s.await(patience, "the client to be answered again for a second", func() error {
+		if since := time.Since(cut); since < 2*time.Second {
+			return fmt.Errorf("%v after the cut", since)
+		}
+		return nil
+	})
+	gap := record.Longest()
+	asked, answered := record.Counts()
+	t.Logf("longest time without an answer: %v; %d of %d answered", gap.Length.Round(time.Millisecond), answered, asked)
+	if gap.Length > time.Second {
+		t.Errorf("the client waited %v; BFD is to find out in 300 ms", gap.Length)
+	}
+	if err := node.Rejoin(); err != nil {
+		t.Fatal(err)
+	}
+	s.expectRoute(frr, host(addresses[0]), s.nodes)
+}
+
+// awaitBFD waits until FRR has that many BFD sessions up.
+func (s *story) awaitBFD(n int) {
+	s.Helper()
+	s.await(patience, fmt.Sprintf("%d BFD sessions", n), func() error {
+		up, err := s.routers[0].(frrRouter).bfdUp(s.ctx)
+		if err == nil && up != n {
+			err = fmt.Errorf("%d are up", up)
+		}
+		return err
+	})
+}
+
+// keepConnecting has the client ask every 10 ms, a new connection each time, until the
+// story ends.
+func (s *story) keepConnecting(a netip.Addr) *probe.Probe {
+	p := probe.New(10*time.Millisecond, 500*time.Millisecond, func(ctx context.Context) (string, error) {
+		reply, err := s.client.Echo(ctx, "tcp", netip.AddrPortFrom(a, 80).String())
+		return reply.Node, err
+	})
+	ctx, cancel := context.WithCancel(s.ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); p.Run(ctx) }()
+	s.Cleanup(func() { cancel(); <-done })
+	return p
+}
+
+// A router that refuses us is told of once, in words; the other one goes on.
+func TestRefusingRouter(t *testing.T) {
+	s := begin(t, 0)
+	s.givenPeers(false, "")
+	s.kubectl("patch", "bgppeer", "frr", "-n", heraldNS, "--type=merge", "-p", `{"spec":{"peerASN":65000}}`)
+	s.advertise("all", "{}")
+	addresses := s.givenService("web", "Cluster")
+	s.expectRoute(s.routers[1], host(addresses[0]), s.nodes)
+	s.await(patience, "an Event on the peer", func() error {
+		messages := s.events(heraldNS, "frr", "SessionFailed")
+		if len(messages) < len(s.nodes) {
+			return fmt.Errorf("there are %q", messages)
+		}
+		return nil
+	})
+	for _, m := range s.events(heraldNS, "frr", "SessionFailed") {
+		t.Log(m)
+	}
+	s.kubectl("patch", "bgppeer", "frr", "-n", heraldNS, "--type=merge", "-p", `{"spec":{"peerASN":64513}}`)
+	s.expectRoute(s.routers[0], host(addresses[0]), s.nodes)
+	if n := len(s.events(heraldNS, "frr", "SessionFailed")); n > 2*len(s.nodes) {
+		t.Errorf("%d Events about one mistake on %d nodes", n, len(s.nodes))
+	}
+}
+
+// With graceful restart, speakers that are replaced one after another cost no route and
+// no request.
+func TestGracefulRestart(t *testing.T) {
+	s := begin(t, 0, 1, 2)
+	s.givenPeers(false, ", enableGracefulRestart: true")
+	s.advertise("all", "{}")
+	addresses := s.givenService("web", "Local")
+	frr := s.routers[0]
+	s.expectRoute(frr, host(addresses[0]), s.nodes)
+	s.expectAnswer(addresses[0])
+	record := s.keepConnecting(addresses[0])
+	missing := s.watchRoute(frr, host(addresses[0]), len(s.nodes))
+	s.kubectl("-n", heraldNS, "rollout", "restart", "daemonset/speaker")
+	s.kubectl("-n", heraldNS, "rollout", "status", "daemonset/speaker", "--timeout=90s")
+	s.expectRoute(frr, host(addresses[0]), s.nodes)
+	if err := missing(); err != nil {
+		t.Errorf("during the restart: %v", err)
+	}
+	asked, answered := record.Counts()
+	t.Logf("%d of %d answered; longest time without an answer %v", answered, asked, record.Longest().Length.Round(time.Millisecond))
+	if asked-answered > 1 { // the last one may be on its way
+		t.Errorf("%d of %d requests failed", asked-answered, asked)
+	}
+}
+
+// watchRoute looks at a route again and again. The function it returns ends that, and
+// says whether the route ever had less than n paths.
+func (s *story) watchRoute(r router, prefix netip.Prefix, n int) func() error {
+	ctx, cancel := context.WithCancel(s.ctx)
+	done := make(chan error, 1)
+	go func() {
+		looks := 0
+		for ctx.Err() == nil {
+			paths, err := r.paths(ctx, prefix)
+			if err != nil && ctx.Err() == nil {
+				done <- err
+				return
+			}
+			if err == nil && len(paths) < n {
+				done <- fmt.Errorf("only %d paths: %+v", len(paths), paths)
+				return
+			}
+			looks++
+		}
+		if looks < 10 {
+			done <- errors.New("nobody has looked")
+		}
+		close(done)
+	}()
+	return func() error { cancel(); return <-done }
 }

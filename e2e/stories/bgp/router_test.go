@@ -54,6 +54,25 @@ func (r frrRouter) show(ctx context.Context) string {
 	return all.String()
 }
 
+// bfdUp returns how many BFD sessions are up.
+func (r frrRouter) bfdUp(ctx context.Context) (int, error) {
+	out, err := r.Exec(ctx, "vtysh", "-c", "show bfd peers json")
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s", err, out)
+	}
+	var peers []struct{ Status string }
+	if err := json.Unmarshal([]byte(out), &peers); err != nil {
+		return 0, fmt.Errorf("read %q: %w", out, err)
+	}
+	up := 0
+	for _, p := range peers {
+		if p.Status == "up" {
+			up++
+		}
+	}
+	return up, nil
+}
+
 func (r frrRouter) paths(ctx context.Context, prefix netip.Prefix) ([]path, error) {
 	family := "ipv4"
 	if prefix.Addr().Is6() {

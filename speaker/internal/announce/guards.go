@@ -3,19 +3,25 @@
 package announce
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/speaker/internal/bfd"
 	"github.com/herald-lb/herald/speaker/internal/bgp"
 )
 
+// silence is how long a peer that is held is listened for.
+const silence = 10 * time.Second
+
 // BFD watches paths. bfd.Sessions do. Its methods do not block.
 type BFD interface {
 	Set(bfd.Path, bfd.Config) error
 	Remove(bfd.Path)
+	Status(bfd.Path) (bfd.Status, bool)
 }
 
 // Holder keeps sessions down. bgp.Router does. Its methods do not block.
@@ -33,29 +39,37 @@ type Guard struct {
 // Guards tie BGP sessions to BFD sessions (RFC 5882, section 4): when BFD finds the path
 // to a peer failed, the BGP session ends at once, and stays down until BFD is up again.
 //
+// There is one way out besides: a router may have its BFD session only as long as it has
+// the BGP session, as FRR does with neighbors that it does not know beforehand (bgp
+// listen range). Each would wait for the other for ever. A peer from which BFD has heard
+// nothing at all for silence is therefore let go. If its path is broken, no session will
+// come up over it, and if BFD is about to come up, there is something to hear (ADR 0014).
+//
 // A peer that goes down administratively has not failed, and keeps its session (section
 // 3.2): so graceful restart works with BFD. A BFD session that has never been up holds
 // nothing: a router on which BFD is yet to be configured can be spoken to.
 //
 // All methods are safe for concurrent use.
 type Guards struct {
-	bfd BFD
-	log *slog.Logger
+	bfd  BFD
+	log  *slog.Logger
+	bell chan struct{} // a peer is held
 
 	mu     sync.Mutex // guards what follows
 	holder Holder
 	paths  map[bgp.PeerName]Guard
 	peers  map[bfd.Path]bgp.PeerName
-	// held are the peers whose path has failed.
-	held map[bgp.PeerName]bool
+	// held are the peers whose path has failed, each with the time since which nothing
+	// has been heard of it; zero while something is.
+	held map[bgp.PeerName]time.Time
 }
 
 // NewGuards returns guards of no session. OnChange must be called with all changes of
 // sessions.
 func NewGuards(sessions BFD, holder Holder, log *slog.Logger) *Guards {
 	return &Guards{
-		bfd: sessions, holder: holder, log: log,
-		paths: make(map[bgp.PeerName]Guard), peers: make(map[bfd.Path]bgp.PeerName), held: make(map[bgp.PeerName]bool),
+		bfd: sessions, holder: holder, log: log, bell: make(chan struct{}, 1),
+		paths: make(map[bgp.PeerName]Guard), peers: make(map[bfd.Path]bgp.PeerName), held: make(map[bgp.PeerName]time.Time),
 	}
 }
 
@@ -71,6 +85,43 @@ func (g *Guards) Set(wanted map[bgp.PeerName]Guard) {
 	for name, guard := range wanted {
 		g.set(name, guard)
 	}
+}
+
+// Run lets go of peers that are silent, until ctx ends.
+func (g *Guards) Run(ctx context.Context) error {
+	const pace = time.Second
+	timer := time.NewTimer(pace)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-g.bell:
+		case <-timer.C:
+		}
+		if g.listen(time.Now()) {
+			timer.Reset(pace)
+		}
+	}
+}
+
+// listen looks at the peers that are held, and says whether there are any.
+func (g *Guards) listen(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name, since := range g.held {
+		status, ok := g.bfd.Status(g.paths[name].Path)
+		switch silent := ok && status.DetectionTime == 0; {
+		case !silent:
+			g.held[name] = time.Time{}
+		case since.IsZero():
+			g.held[name] = now
+		case now.Sub(since) >= silence:
+			g.log.Warn("peer is let go: BFD has not heard of it", logKeyPeers, string(name))
+			g.release(name)
+		}
+	}
+	return len(g.held) > 0
 }
 
 func (g *Guards) remove(name bgp.PeerName, path bfd.Path) {
@@ -101,13 +152,14 @@ func (g *Guards) OnChange(c bfd.Change) {
 	case c.State == bfd.Up || c.AdministrativelyDown():
 		g.release(name)
 	case c.Failure():
-		g.held[name] = true
+		g.held[name] = time.Time{}
+		ring(g.bell)
 		g.holder.Hold(name, fmt.Sprintf("BFD down: %s", c.Diagnostic))
 	}
 }
 
 func (g *Guards) release(name bgp.PeerName) {
-	if g.held[name] {
+	if _, ok := g.held[name]; ok {
 		delete(g.held, name)
 		g.holder.Release(name)
 	}

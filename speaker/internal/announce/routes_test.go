@@ -112,9 +112,29 @@ func (f *fakeRouter) takeCalls() int {
 }
 
 // fakeBFD remembers the sessions it was told of.
-type fakeBFD struct{ sessions map[bfd.Path]bfd.Config }
+type fakeBFD struct {
+	mu       sync.Mutex // guards what follows
+	sessions map[bfd.Path]bfd.Config
+	// heard is the detection time of all of them.
+	heard time.Duration
+}
+
+func (f *fakeBFD) Status(p bfd.Path) (bfd.Status, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.sessions[p]
+	return bfd.Status{State: bfd.Down, DetectionTime: f.heard}, ok
+}
+
+func (f *fakeBFD) hear(every time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.heard = every
+}
 
 func (f *fakeBFD) Set(p bfd.Path, c bfd.Config) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if p.Multihop && p.Interface != "" {
 		return errors.New("no such path")
 	}
@@ -122,7 +142,11 @@ func (f *fakeBFD) Set(p bfd.Path, c bfd.Config) error {
 	return nil
 }
 
-func (f *fakeBFD) Remove(p bfd.Path) { delete(f.sessions, p) }
+func (f *fakeBFD) Remove(p bfd.Path) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.sessions, p)
+}
 
 // fakeBGPStatusAPI keeps ServiceBGPStatus objects.
 type fakeBGPStatusAPI struct {
@@ -192,7 +216,7 @@ func inBGP(t *testing.T, f func(s *bgpSpeaker)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &bgpSpeaker{
-			router: newFakeRouter(), bfd: &fakeBFD{sessions: make(map[bfd.Path]bfd.Config)},
+			router: newFakeRouter(), bfd: &fakeBFD{sessions: make(map[bfd.Path]bfd.Config), heard: time.Second},
 			bgpAPI: &fakeBGPStatusAPI{objects: make(map[string]*v1beta1.ServiceBGPStatus)},
 		}
 		var statuses *Statuses
@@ -209,6 +233,7 @@ func inBGP(t *testing.T, f func(s *bgpSpeaker)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var group sync.WaitGroup
 		group.Go(func() { _ = statuses.Run(ctx) })
+		group.Go(func() { _ = s.BGP.Guards.Run(ctx) })
 		add(s.inventory, "web", "192.0.2.1")
 		s.settle()
 		f(s)
@@ -407,6 +432,8 @@ func TestBFDGuardsPeer(t *testing.T) {
 		}
 		expectHeld := func(when string, want int) {
 			s.t.Helper()
+			s.router.mu.Lock()
+			defer s.router.mu.Unlock()
 			if len(s.router.held) != want {
 				s.t.Errorf("%s: held %v", when, s.router.held)
 			}
@@ -420,10 +447,23 @@ func TestBFDGuardsPeer(t *testing.T) {
 		change(bfd.Up, bfd.Down, bfd.Down)
 		expectHeld("failed", 1)
 		change(bfd.Down, bfd.Init, bfd.Down)
-		expectHeld("coming up", 1)
+		time.Sleep(time.Minute) // fake
+		synctest.Wait()
+		expectHeld("heard for a minute, but not up", 1)
 		change(bfd.Init, bfd.Up, bfd.Up)
 		expectHeld("up", 0)
 		change(bfd.Up, bfd.Down, bfd.Down)
+		s.bfd.hear(0)
+		time.Sleep(silence - time.Second) // fake
+		synctest.Wait()
+		expectHeld("silent for a while", 1)
+		time.Sleep(3 * time.Second) // fake
+		synctest.Wait()
+		expectHeld("silent", 0)
+		s.bfd.hear(time.Second)
+		change(bfd.Down, bfd.Up, bfd.Up)
+		change(bfd.Up, bfd.Down, bfd.Down)
+		expectHeld("failed again", 1)
 		s.inventory.OnBGPPeer(guarded, peer("left", "10.9.0.1"))
 		s.quiesce()
 		expectHeld("no longer guarded", 0)
