@@ -175,7 +175,7 @@ func TestMessagesThatCrash(t *testing.T) {
 			for range 50 {
 				_, _ = conn.Write(m)
 				select {
-				case <-ended:
+				case <-ended: //nolint:errcheck // how it ended is in its output
 					if !strings.Contains(output.String(), "panic: ") {
 						t.Errorf("the process ended without a panic: %s", output.String())
 					}
@@ -184,7 +184,7 @@ func TestMessagesThatCrash(t *testing.T) {
 				}
 			}
 			_ = cmd.Process.Kill()
-			<-ended
+			<-ended //nolint:errcheck // it was killed
 			t.Error("gobgp has survived: move this message to TestMalformedMessages")
 		})
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/herald-lb/herald/speaker/internal/link/linktest"
 )
 
@@ -20,5 +22,8 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, beVictim())
 		os.Exit(1)
 	}
-	m.Run()
+	goleak.VerifyTestMain(m,
+		// See Goroutines in the package's documentation: gobgp's loops never end.
+		goleak.IgnoreAnyFunction("github.com/osrg/gobgp/v3/pkg/server.(*BgpServer).Serve"),
+	)
 }

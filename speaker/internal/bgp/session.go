@@ -23,6 +23,8 @@ const (
 	// retryAtMost.
 	retryAfter  = time.Second
 	retryAtMost = 30 * time.Second
+	// patience is the number of failures after which the pause is the longest.
+	patience = 5
 	// goodbye is how long a Cease may take.
 	goodbye = 2 * time.Second
 )
@@ -145,7 +147,7 @@ func (s *session) run(ctx context.Context, retire func(*session) bool) {
 		}
 		if err := s.converge(ctx); err != nil {
 			s.failures++
-			retry.Reset(min(retryAfter<<min(s.failures-1, 10), retryAtMost))
+			retry.Reset(min(retryAfter<<min(s.failures-1, patience), retryAtMost))
 		} else {
 			s.failures = 0
 		}
@@ -173,13 +175,17 @@ func (s *session) converge(ctx context.Context) error {
 	}
 	address, err := s.begin(ctx, &in)
 	s.absorb(changes) // after begin, which finds the next hops
-	if err != nil {
+	if err != nil && !s.dialled.IsValid() {
 		return s.report(err)
 	}
-	interrupted, err := s.send(ctx)
+	// A session that is up goes on with the next hops it has: there may be routes to
+	// withdraw.
+	interrupted, failed := s.send(ctx)
+	err = errors.Join(err, failed)
 	switch {
 	case interrupted: // the bell has rung
 	case in.stranger != 0:
+		s.failures = patience
 		err = errors.Join(err, strangerError(in.stranger))
 	case in.held == "" && !s.dialled.IsValid():
 		err = errors.Join(err, s.dial(ctx, address))
@@ -397,6 +403,7 @@ func (s *session) hangUp(ctx context.Context) error {
 		// A peer that reads nothing holds up the goroutine that wants to write to it.
 		// Its speaker is no longer of use.
 		s.log.Warn("the connection does not close, its speaker is abandoned")
+		s.speaker.log.listener.Store(nil)
 		s.forget()
 	}
 	return nil
