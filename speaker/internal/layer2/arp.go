@@ -4,7 +4,11 @@ package layer2
 
 import (
 	"encoding/binary"
+	"fmt"
+	"net"
 	"net/netip"
+
+	"github.com/mdlayher/arp"
 )
 
 // Offsets in a frame, and values, of ARP for IPv4 on Ethernet (RFC 826).
@@ -53,26 +57,17 @@ func parseRequest(frame []byte) (request, bool) {
 	return r, isUnicast(r.sender) && r.senderAddr != r.target
 }
 
-// arpPacket is a packet to be sent, except for the sender's hardware address.
-type arpPacket struct {
-	destination mac // of the frame
-	operation   uint16
-	senderAddr  [4]byte
-	target      mac
-	targetAddr  [4]byte
-}
-
-// putARP writes p as sent by self.
-func putARP(frame *[arpFrameLen]byte, self mac, p arpPacket) {
-	putEthernet(frame[:], p.destination, self, etherTypeARP)
+// putReply writes the answer of self to r.
+func putReply(frame *[arpFrameLen]byte, self mac, r request) {
+	putEthernet(frame[:], r.sender, self, etherTypeARP)
 	binary.BigEndian.PutUint16(frame[arpHardwareAt:], arpEthernet)
 	binary.BigEndian.PutUint16(frame[arpProtocolAt:], arpIPv4)
 	frame[arpHardwareLen], frame[arpProtocolLen] = 6, 4
-	binary.BigEndian.PutUint16(frame[arpOperationAt:], p.operation)
+	binary.BigEndian.PutUint16(frame[arpOperationAt:], arpReply)
 	copy(frame[arpSenderAt:], self[:])
-	copy(frame[arpSenderAddrAt:], p.senderAddr[:])
-	copy(frame[arpTargetAt:], p.target[:])
-	copy(frame[arpTargetAddrAt:], p.targetAddr[:])
+	copy(frame[arpSenderAddrAt:], r.target[:])
+	copy(frame[arpTargetAt:], r.sender[:])
+	copy(frame[arpTargetAddrAt:], r.senderAddr[:])
 }
 
 // arpCodec speaks ARP on one interface.
@@ -97,10 +92,7 @@ func (c *arpCodec) Answer(frame []byte) []byte {
 	}
 	e.counters.requests.Add(1)
 	c.last = e.counters
-	putARP(&c.reply, c.self, arpPacket{
-		destination: r.sender, operation: arpReply,
-		senderAddr: r.target, target: r.sender, targetAddr: r.senderAddr,
-	})
+	putReply(&c.reply, c.self, r)
 	return c.reply[:]
 }
 
@@ -111,13 +103,27 @@ func (c *arpCodec) Answered() { c.last.responses.Add(1) }
 // request, which RFC 5227 section 3 has, and in that of a reply, which some
 // stations heed and others do not. RFC 5944, section 4.6, describes both.
 func (c *arpCodec) announcements(address netip.Addr, yield func(frame []byte) error) error {
-	var frame [arpFrameLen]byte
-	p := arpPacket{destination: broadcast(), operation: arpRequest, senderAddr: address.As4(), targetAddr: address.As4()}
-	putARP(&frame, c.self, p)
-	if err := yield(frame[:]); err != nil {
-		return err
+	self := net.HardwareAddr(c.self[:])
+	for _, form := range []struct {
+		operation arp.Operation
+		target    net.HardwareAddr
+	}{
+		{arp.OperationRequest, make(net.HardwareAddr, len(self))}, // not known, and not looked at
+		{arp.OperationReply, self},
+	} {
+		p, err := arp.NewPacket(form.operation, self, address, form.target, address)
+		if err != nil {
+			return fmt.Errorf("announce %s: %w", address, err)
+		}
+		body, err := p.MarshalBinary()
+		if err != nil {
+			return fmt.Errorf("announce %s: %w", address, err)
+		}
+		frame := make([]byte, ethernetLen, ethernetLen+len(body))
+		putEthernet(frame, broadcast(), c.self, etherTypeARP)
+		if err := yield(append(frame, body...)); err != nil {
+			return err
+		}
 	}
-	p.operation, p.target = arpReply, c.self
-	putARP(&frame, c.self, p)
-	return yield(frame[:])
+	return nil
 }

@@ -4,7 +4,10 @@ package layer2
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
+
+	"github.com/mdlayher/ndp"
 )
 
 // Offsets in a frame, and values, of neighbor discovery (RFC 8200, RFC 4861).
@@ -152,17 +155,22 @@ type advertisement struct {
 func putAdvertisement(frame *[naFrameLen]byte, self mac, source [16]byte, a advertisement) {
 	putEthernet(frame[:], a.frameTo, self, etherTypeIPv6)
 	clear(frame[ipv6At:])
-	frame[ipv6At] = ipv6Version
-	binary.BigEndian.PutUint16(frame[ipv6PayloadLenAt:], naFrameLen-icmpAt)
-	frame[ipv6NextHeaderAt], frame[ipv6HopLimitAt] = ipv6ICMP, hopLimit
-	copy(frame[ipv6SourceAt:], source[:])
-	copy(frame[ipv6DestinationAt:], a.destination[:])
+	putIPv6(frame[:], source, a.destination, naFrameLen-icmpAt)
 	frame[icmpAt] = neighborAdvertisement
 	frame[naFlagsAt] = a.flags
 	copy(frame[targetAt:], a.target[:])
 	frame[optionsAt], frame[optionsAt+1] = targetLinkLayer, 1
 	copy(frame[optionsAt+2:], self[:])
 	binary.BigEndian.PutUint16(frame[icmpChecksumAt:], checksum(frame[:]))
+}
+
+// putIPv6 writes the IPv6 header of a packet of neighbor discovery.
+func putIPv6(frame []byte, source, destination [16]byte, payload uint16) {
+	frame[ipv6At] = ipv6Version
+	binary.BigEndian.PutUint16(frame[ipv6PayloadLenAt:], payload)
+	frame[ipv6NextHeaderAt], frame[ipv6HopLimitAt] = ipv6ICMP, hopLimit
+	copy(frame[ipv6SourceAt:], source[:])
+	copy(frame[ipv6DestinationAt:], destination[:])
 }
 
 // ndpCodec speaks NDP on one interface.
@@ -204,9 +212,19 @@ func (c *ndpCodec) Answered() { c.last.responses.Add(1) }
 // announcements yields the frame that announces address: an unsolicited
 // advertisement to all nodes (RFC 4861, section 7.2.6).
 func (c *ndpCodec) announcements(address netip.Addr, yield func(frame []byte) error) error {
-	var frame [naFrameLen]byte
-	putAdvertisement(&frame, c.self, c.source, unsolicited(address.As16()))
-	return yield(frame[:])
+	all := unsolicited(address.As16())
+	body, err := ndp.MarshalMessageChecksum(&ndp.NeighborAdvertisement{
+		Override:      true,
+		TargetAddress: address,
+		Options:       []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Target, Addr: c.self[:]}},
+	}, netip.AddrFrom16(c.source), netip.AddrFrom16(all.destination))
+	if err != nil {
+		return fmt.Errorf("announce %s: %w", address, err)
+	}
+	frame := make([]byte, icmpAt, icmpAt+len(body))
+	putEthernet(frame, all.frameTo, c.self, etherTypeIPv6)
+	putIPv6(frame, c.source, all.destination, uint16(len(body)))
+	return yield(append(frame, body...))
 }
 
 // unsolicited is an advertisement to all nodes, ff02::1, which on Ethernet is
