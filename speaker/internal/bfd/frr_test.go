@@ -248,6 +248,10 @@ func TestFRREcho(t *testing.T) {
 	if took := c.at.Sub(begin); took > 250*time.Millisecond+c.SelfLate {
 		t.Errorf("noticed after %s, want three echo intervals", took)
 	}
+	r.Sysctl(t, "net/ipv4/ip_forward", "1")
+	linktest.Await(t, func() bool { st, _ := n.Status(peer4); return st.State == Up && st.Echo },
+		func() { t.Logf("the echo function does not recover: %+v", n.counters(peer4)) })
+	n.calm(t, peer4)
 }
 
 // A machine that is busy is no failed path.

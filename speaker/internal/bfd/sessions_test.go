@@ -204,6 +204,11 @@ func TestRemoveAndSetAgain(t *testing.T) {
 		// At once, without waiting for the farewell.
 		p.a.Remove(toB)
 		p.a.set(t, toB, every(fast))
+		p.a.Sessions.mu.Lock()
+		if n := len(p.a.byDiscriminator); n != 1 {
+			t.Errorf("%d sessions speak to the peer, want the new one only", n)
+		}
+		p.a.Sessions.mu.Unlock()
 		p.a.await(t, toB, Up)
 		p.b.await(t, toA, Down)
 		p.b.await(t, toA, Up)
@@ -286,6 +291,29 @@ func TestWaitsForThePort(t *testing.T) {
 		defer a.Sessions.mu.Unlock()
 		if port := a.byPath[toB].port; port != firstSourcePort+2 {
 			t.Errorf("source port %d, want the first that is free", port)
+		}
+	})
+}
+
+// Our discriminator opens no door but that of the session: neither another port
+// nor another VRF.
+func TestPacketsAtAnotherEntrance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, fast)
+		p.a.Sessions.mu.Lock()
+		defer p.a.Sessions.mu.Unlock()
+		e := p.a.byPath[toB]
+		down := (&Packet{State: Down, DetectMultiplier: 3, MyDiscriminator: 9, YourDiscriminator: e.machine.local}).append(nil)
+		from := arrival{length: len(down), from: toB.Peer, to: toA.Peer, ttl: hopLimit}
+		for _, at := range []entrance{{IPv4: true, Multihop: true}, {IPv4: true, VRF: "red"}, {}} {
+			p.a.Sessions.take(at, from, down, time.Now())
+			if e.machine.state != Up {
+				t.Fatalf("a packet at %s has brought the session down", at)
+			}
+		}
+		p.a.Sessions.take(toB.entrance(), from, down, time.Now())
+		if e.machine.state != Down {
+			t.Error("the same packet at its own entrance has no effect")
 		}
 	})
 }
