@@ -84,7 +84,9 @@ type Loop struct {
 	Config
 	reporter *reporter
 	metrics  *metrics
-	routes   *routes // nil without BGP
+	// routes and complaints are nil without BGP.
+	routes     *routes
+	complaints *complaints
 
 	// What follows belongs to the goroutine of Run.
 	view       *plan.View
@@ -103,7 +105,7 @@ func New(c Config) *Loop {
 	l := &Loop{Config: c, stale: true}
 	l.reporter = newReporter(&c)
 	if c.BGP != nil {
-		l.routes = newRoutes(&c)
+		l.routes, l.complaints = newRoutes(&c), newComplaints(&c)
 	}
 	l.metrics = newMetrics(c.Registerer, l)
 	return l
@@ -277,6 +279,9 @@ func (l *Loop) renewView() {
 	l.view = plan.NewView(in)
 	if l.routes != nil {
 		l.routes.use(&l.config, l.nodes, l.IgnoreExcludeLabel)
+		if speaksForAll(l.Node, in.Members) {
+			l.complaints.tell(ofSpeakers(l.problems, &l.config, l.nodes))
+		}
 	}
 }
 
@@ -303,10 +308,8 @@ func (l *Loop) decide(a netip.Addr) {
 // leftovers returns the nodes whose speakers are gone and whose statuses this one is
 // to sweep: all of them on the first live member by name, none on the others.
 func leftovers(self lb.NodeName, nodes []lb.Node, alive map[lb.NodeName]struct{}) []lb.NodeName {
-	for name := range alive {
-		if name < self {
-			return nil
-		}
+	if !speaksForAll(self, alive) {
+		return nil
 	}
 	var dead []lb.NodeName
 	for i := range nodes {

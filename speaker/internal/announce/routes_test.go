@@ -344,7 +344,7 @@ func TestConfigurationOfBGPChanges(t *testing.T) {
 		s.inventory.OnBGPAdvertisement(nil, other)
 		s.quiesce()
 		s.expectTable("192.0.2.1/32 to left localPref 200 64512:7 1:2:3", "192.0.2.1/32 to right localPref 300")
-		s.expectEvents("default/web conflictingAdvertisements uid-web")
+		s.expectEvents("default/web conflictingAdvertisements uid-web", "system/other Conflict ad-other")
 
 		s.inventory.OnBGPPeer(peer("left", "10.9.0.1"), nil)
 		s.quiesce()
@@ -360,6 +360,35 @@ func TestConfigurationOfBGPChanges(t *testing.T) {
 		if len(s.router.peers) != 1 {
 			s.t.Errorf("%d peers of a node without network; want the session kept", len(s.router.peers))
 		}
+	})
+}
+
+// What only speakers can see is told in Events on the objects, each thing once.
+func TestComplaints(t *testing.T) {
+	inBGP(t, func(s *bgpSpeaker) {
+		s.expectEvents("default/web nodeAssigned uid-web")
+		twin := peer("twin", "10.9.0.1")
+		twin.CreationTimestamp = metav1.NewTime(time.Now())
+		s.inventory.OnBGPPeer(nil, twin)
+		locked := peer("locked", "10.9.0.3")
+		locked.Spec.PasswordSecret.Name = "nowhere"
+		s.inventory.OnBGPPeer(nil, locked)
+		for i, name := range []string{"first", "second"} {
+			ad := bgpAdvertisement(name)
+			ad.Spec.LocalPref, ad.CreationTimestamp = uint32(i+1), metav1.NewTime(time.Now().Add(time.Duration(i)*time.Hour))
+			s.inventory.OnBGPAdvertisement(nil, ad)
+		}
+		s.quiesce()
+		s.expectEvents("default/web conflictingAdvertisements uid-web", "system/locked UnknownReference peer-locked",
+			"system/second Conflict ad-second", "system/twin Conflict peer-twin")
+		s.inventory.OnNode(nil, node("b"))
+		s.quiesce()
+		s.expectEvents()
+		s.members.set("0", "a") // another speaks for all now
+		s.inventory.OnBGPPeer(locked, nil)
+		s.inventory.OnBGPPeer(nil, locked)
+		s.quiesce()
+		s.expectEvents()
 	})
 }
 
