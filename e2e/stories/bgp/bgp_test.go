@@ -267,3 +267,106 @@ func (s *story) watchRoute(r router, prefix netip.Prefix, n int) func() error {
 	}()
 	return func() error { cancel(); return <-done }
 }
+
+// configure changes FRR's configuration of the nodes.
+func (s *story) configure(lines ...string) {
+	s.Helper()
+	args := []string{"-c", "configure terminal", "-c", "router bgp 64513"}
+	for _, l := range lines {
+		args = append(args, "-c", l)
+	}
+	if out, err := s.routers[0].(frrRouter).Exec(s.ctx, "vtysh", args...); err != nil {
+		s.Fatalf("%v: %s", err, out)
+	}
+}
+
+// resetFRR has bgpd begin anew when the story ends: to take a password back is not
+// enough, its listening socket keeps it.
+func (s *story) resetFRR() {
+	s.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), patience)
+		defer cancel()
+		s.ctx = ctx // the test's own has ended
+		before, err := s.lab.PID("frr/bgpd")
+		if err = errors.Join(err, s.lab.Kill("frr/bgpd")); err != nil {
+			s.Error(err)
+			return
+		}
+		s.await(patience, "bgpd", func() error {
+			after, err := s.lab.PID("frr/bgpd")
+			if err == nil && (after == 0 || after == before) {
+				err = fmt.Errorf("it is process %d, and was %d", after, before)
+			}
+			return err
+		})
+	})
+}
+
+// A password comes from a Secret, and follows it when it is rotated.
+func TestPasswordFromSecret(t *testing.T) {
+	s := begin(t, 0)
+	s.resetFRR()
+	s.configure("neighbor nodes password one")
+	s.Cleanup(func() { _, _ = s.lab.Kubectl(s.ctx, "delete", "secret", "md5", "-n", heraldNS, "--ignore-not-found") })
+	secret := func(kind, password string) string {
+		return fmt.Sprintf(`
+apiVersion: v1
+kind: Secret
+metadata: {name: md5, namespace: metallb-system}
+type: %s
+stringData: {password: %s}
+`, kind, password)
+	}
+	s.apply(secret("Opaque", "one"))
+	s.givenPeers(false, ", passwordSecret: {name: md5}")
+	s.advertise("all", "{}")
+	addresses := s.givenService("web", "Cluster")
+	frr := s.routers[0]
+	s.await(patience, "an Event about the type of the Secret", func() error {
+		if len(s.events(heraldNS, "frr", "Invalid")) == 0 {
+			return errors.New("there is none")
+		}
+		return nil
+	})
+	s.kubectl("delete", "secret", "md5", "-n", heraldNS)
+	s.apply(secret("kubernetes.io/basic-auth", "one"))
+	s.expectRoute(frr, host(addresses[0]), s.nodes)
+
+	s.configure("neighbor nodes password two")
+	s.apply(secret("kubernetes.io/basic-auth", "two"))
+	s.expectRoute(frr, host(addresses[0]), s.nodes)
+	s.kubectl("delete", "secret", "md5", "-n", heraldNS)
+	s.expectRoute(frr, host(addresses[0]), nil)
+}
+
+// A peer of our own AS, whose number is not given, hears of LOCAL_PREF.
+func TestInternalPeer(t *testing.T) {
+	s := begin(t, 0)
+	s.resetFRR()
+	s.configure("neighbor nodes remote-as internal")
+	s.apply(`
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: frr, namespace: metallb-system}
+spec: {myASN: 64513, dynamicASN: internal, peerAddress: 192.0.2.1, connectTime: 1s}
+`)
+	s.advertise("all", "{localPref: 200}")
+	addresses := s.givenService("web", "Cluster")
+	frr := s.routers[0]
+	s.expectRoute(frr, host(addresses[0]), s.nodes)
+	expectPreference := func(want uint32) {
+		t.Helper()
+		s.await(patience, fmt.Sprintf("LOCAL_PREF %d", want), func() error {
+			paths, err := frr.paths(s.ctx, host(addresses[0]))
+			for _, p := range paths {
+				if p.localPref != want {
+					err = fmt.Errorf("path %+v", p)
+				}
+			}
+			return err
+		})
+	}
+	expectPreference(200)
+	s.advertise("all", "{localPref: 300}")
+	expectPreference(300)
+}

@@ -31,6 +31,8 @@ type path struct {
 	nextHop string
 	// communities are as kubectl users write them, sorted.
 	communities []string
+	// localPref is what FRR says; nobody asks BIRD.
+	localPref uint32
 }
 
 // frrRouter is asked by vtysh.
@@ -47,7 +49,7 @@ func (r frrRouter) peer(v6 bool) string {
 
 func (r frrRouter) show(ctx context.Context) string {
 	var all strings.Builder
-	for _, command := range []string{"show bgp summary", "show bgp ipv4 unicast", "show bgp ipv6 unicast", "show bfd peers brief"} {
+	for _, command := range []string{"show running-config", "show bgp summary", "show bgp ipv4 unicast", "show bgp ipv6 unicast", "show bfd peers brief"} {
 		out, err := r.Exec(ctx, "vtysh", "-c", command)
 		fmt.Fprintf(&all, "frr# %s (error %v)\n%s\n", command, err, out)
 	}
@@ -89,6 +91,7 @@ func (r frrRouter) paths(ctx context.Context, prefix netip.Prefix) ([]path, erro
 		Prefix string
 		Paths  []struct {
 			Nexthops  []struct{ IP, Scope string }
+			LocPrf    uint32
 			Community struct {
 				String string
 			}
@@ -105,7 +108,7 @@ func (r frrRouter) paths(ctx context.Context, prefix netip.Prefix) ([]path, erro
 	}
 	var paths []path
 	for _, p := range table.Paths {
-		var found path
+		found := path{localPref: p.LocPrf}
 		for _, hop := range p.Nexthops {
 			if hop.Scope != "link-local" {
 				found.nextHop = hop.IP
