@@ -20,6 +20,7 @@ type pool struct {
 	size   int
 
 	addresses  []string // spec.addresses
+	allocation string   // spec.serviceAllocation, in YAML's flow style; empty: none
 	noAuto     bool
 	advertised bool
 }
@@ -97,6 +98,9 @@ func asPrefixes(p *pool) { p.addresses = p.prefixes() }
 // notAutomatic keeps the pool for those who ask for it by name.
 func notAutomatic(p *pool) { p.noAuto = true }
 
+// pinned restricts the pool to Services that a serviceAllocation selects.
+func pinned(allocation string) poolOption { return func(p *pool) { p.allocation = allocation } }
+
 // unadvertised leaves the L2Advertisement to the story.
 func unadvertised(p *pool) { p.advertised = false }
 
@@ -118,6 +122,10 @@ func (s *story) givenPool(f family, options ...poolOption) *pool {
 
 func (s *story) applyPool(p *pool) {
 	s.Helper()
+	var allocation string
+	if p.allocation != "" {
+		allocation = "serviceAllocation: " + p.allocation
+	}
 	s.apply(fmt.Sprintf(`
 apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
@@ -127,7 +135,8 @@ metadata:
 spec:
   autoAssign: %t
   addresses: ["%s"]
-`, p.name, heraldNS, !p.noAuto, strings.Join(p.addresses, `", "`)))
+  %s
+`, p.name, heraldNS, !p.noAuto, strings.Join(p.addresses, `", "`), allocation))
 }
 
 // advertise applies the pool's L2Advertisement; selection is more of its spec.

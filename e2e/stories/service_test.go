@@ -171,6 +171,11 @@ func (s *story) expectAddresses(name string, want []netip.Addr) {
 func (s *story) expectUntouched(name string) {
 	s.Helper()
 	s.canary()
+	s.checkUntouched(name)
+}
+
+func (s *story) checkUntouched(name string) {
+	s.Helper()
 	service := s.service(name)
 	if addrs := addressesOf(service); len(addrs) > 0 {
 		s.Errorf("%s has %v; want no address", name, addrs)
