@@ -88,8 +88,8 @@ type Config struct {
 	Echo bool
 	// Passive waits for the peer to speak first (RFC 5880, section 6.1).
 	Passive bool
-	// MinimumTTL is the least TTL of a packet of a multihop path (RFC 5883,
-	// section 5); 0 is DefaultMinimumTTL. A single hop always wants 255.
+	// MinimumTTL is the least TTL of a packet of a multihop path (RFC
+	// 5883); 0 is DefaultMinimumTTL. A single hop always wants 255.
 	MinimumTTL uint8
 	// AdminDown holds the session down and tells the peer that this is no failure
 	// (RFC 5880, section 6.8.16).

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// An echo packet is a matter of whoever sends it (RFC 5880, section 4): ours has
+// An echo packet is a matter of whoever sends it (RFC 5880, section 5): ours has
 // the discriminator of the session, and a secret of this process by which others
 // are told apart from it.
 const echoLength = 4 + 8

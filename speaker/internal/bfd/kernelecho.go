@@ -16,9 +16,9 @@ import (
 )
 
 // An echo packet of ours is addressed to ourselves and sent to the neighbor, which
-// forwards it like any other (RFC 5881, section 6.4.1). No UDP socket can do that: the kernel
-// would deliver the packet at once, and drop what comes back from outside with an
-// address of its own. So both directions go through a packet socket.
+// forwards it like any other (RFC 5881, section 4). No UDP socket can do that: the
+// kernel would deliver the packet at once, and drop what comes back from outside
+// with an address of its own. So both directions go through a packet socket.
 
 // packetEcho is the echo socket of the kernel.
 type packetEcho struct {

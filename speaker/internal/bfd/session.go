@@ -2,10 +2,7 @@
 
 package bfd
 
-import (
-	"net/netip"
-	"time"
-)
+import "time"
 
 // session is a machine with its sockets. The lock of Sessions guards it.
 type session struct {
@@ -39,8 +36,8 @@ func (s *session) next() time.Time { return earliest(s.machine.next(), s.leaveBy
 
 func (s *session) leaving() bool { return !s.leaveBy.IsZero() }
 
-// minimumTTL is the least TTL of a packet of the session (RFC 5881, section 5; RFC
-// 5883, section 5).
+// minimumTTL is the least TTL of a packet of the session (RFC 5881, section 5;
+// RFC 5883 leaves it open).
 func (s *session) minimumTTL() int {
 	if s.path.Multihop {
 		return int(s.machine.config.MinimumTTL)
@@ -82,6 +79,6 @@ func (s *session) label() string {
 	return s.path.Peer.String()
 }
 
-// canEcho says whether a path can have the echo function, which RFC 5881, section
-// 6.4.1, and RFC 5883, section 4.2, leave to single hops.
-func canEcho(p Path) bool { return p.Peer.Is4() && !p.Multihop && p.Peer != (netip.Addr{}) }
+// canEcho says whether a path can have the echo function: a single hop, as RFC 5883
+// has it, and of IPv4, as FRR has it.
+func canEcho(p Path) bool { return p.Peer.Is4() && !p.Multihop }

@@ -148,8 +148,8 @@ func (s *Sessions) Status(p Path) (Status, bool) {
 	return e.status(), true
 }
 
-// discriminator returns a new one (RFC 5880, section 10: a random one is harder
-// to guess). The caller holds the lock, as in all that follows.
+// discriminator returns a new one (RFC 5880, section 6.8.1: a random one is
+// harder to guess). The caller holds the lock, as in all that follows.
 func (s *Sessions) discriminator() uint32 {
 	for {
 		d := s.random.Uint32()
