@@ -6,8 +6,15 @@
 //	informers ──> Inventory ─┐ bell
 //	gossip ──> Members ──────┤                        ┌──> layer2: Announce, Withdraw
 //	rtnetlink ──> Links ─────┼──> Loop ── plan ──┬────┴──> layer2: Follow
-//	file ──> Exclusions ─────┘                   └──> reporter: log, Events, metrics
-//	                                                      └──> Statuses ──> API server
+//	file ──> Exclusions ─────┘      │            └──> reporter: log, Events, metrics
+//	                                │                     └──> Statuses ──> API server
+//	                                └─ route ── routes ──┬──> bgp: Advertise, Withdraw, Peers
+//	                                                     └──> Guards ──> bfd
+//	bfd ──> Guards ──> bgp: Hold, Release          bgp ──> Sessions ──> Events
+//
+// Each changed address is decided twice: by plan for Layer 2, which elects one node, and
+// by route for BGP, where every node that may advertises. The two know nothing of each
+// other; an address may be announced by both.
 //
 // A changed Service or EndpointSlice makes the addresses of that Service dirty, and
 // they alone are decided again. A change of configuration, nodes, members or
@@ -34,6 +41,7 @@
 // # Goroutines
 //
 // [Loop.Run] is the only goroutine that decides. [Statuses.Run] owns its writers and
-// the sweeper; [Exclusions.Run] is one that looks at a file. Callbacks of the
+// the sweeper; [Exclusions.Run] is one that looks at a file, [Sessions.Run] one that looks
+// at BGP sessions, [Guards.Run] one that looks at peers that are held. Callbacks of the
 // Inventory run on the informers' goroutines and do nothing but take note.
 package announce
