@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -99,4 +100,17 @@ func TestExclusionsChange(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+func TestDefaultExclude(t *testing.T) {
+	exclude := regexp.MustCompile(defaultExclude)
+	for name, want := range map[string]bool{
+		"eth0": false, "eno1": false, "bond0": false, "br0": false, "lo0": false, "local0": false, "wlan0": false, "xveth": false,
+		"lo": true, "docker0": true, "cbr0": true, "dummy0": true, "virbr0": true, "lxcbr0": true, "veth1a2b": true,
+		"cali123": true, "tunl0": true, "flannel.1": true, "kube-ipvs0": true, "cni0": true, "nodelocaldns": true, "lxc1": true,
+	} {
+		if got := exclude.MatchString(name); got != want {
+			t.Errorf("%s: excluded = %v, want %v", name, got, want)
+		}
+	}
 }

@@ -25,12 +25,17 @@ import (
 // a changed ConfigMap anyway.
 const exclusionPoll = 10 * time.Second
 
+// defaultExclude matches the names of interfaces that container networks and
+// virtual machines bring along, and that lead to no client: those that MetalLB
+// leaves out by default.
+const defaultExclude = `^(docker|cbr|dummy|virbr|lxcbr|veth|cali|tunl|flannel|kube-ipvs|cni|nodelocaldns|lxc)|^lo$`
+
 // Exclusions are the names of interfaces that addresses are never announced on, as
 // patterns in a file, which is MetalLB's excludel2.yaml:
 //
 //	announcedInterfacesToExclude: ["^docker.*", "^lo$"]
 //
-// Without a file they are layer2.DefaultExclude.
+// Without a file they are defaultExclude.
 type Exclusions struct {
 	path     string
 	log      *slog.Logger
@@ -78,7 +83,7 @@ func (x *Exclusions) use(content []byte) error {
 
 func parseExclusions(content []byte) ([]*regexp.Regexp, error) {
 	if content == nil {
-		return []*regexp.Regexp{regexp.MustCompile(layer2.DefaultExclude)}, nil
+		return []*regexp.Regexp{regexp.MustCompile(defaultExclude)}, nil
 	}
 	var file struct {
 		Patterns []string `json:"announcedInterfacesToExclude"`
@@ -163,5 +168,5 @@ func matchesAny(patterns []*regexp.Regexp, name string) bool {
 // names it wrong.
 func announcesWhenUp(i layer2.Interface) bool {
 	i.Up = true
-	return layer2.Usable(i, layer2.ARP, nil) || layer2.Usable(i, layer2.NDP, nil)
+	return layer2.Usable(i, layer2.ARP) || layer2.Usable(i, layer2.NDP)
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -31,8 +30,6 @@ type Options struct {
 	Log *slog.Logger
 	// Registerer gets the metrics, unless it is nil.
 	Registerer prometheus.Registerer
-	// Exclude are patterns of interface names never to announce on.
-	Exclude []*regexp.Regexp
 	// Refresh is how often each address is announced again; 0 is DefaultRefresh.
 	Refresh time.Duration
 	// Network is where sockets are opened; nil is the kernel.
@@ -43,7 +40,6 @@ type Options struct {
 // be called from several goroutines at once, before, during and after Run.
 type Announcer struct {
 	log     *slog.Logger
-	exclude []*regexp.Regexp
 	refresh time.Duration
 	network Network
 	bell    chan struct{} // interfaces have changed
@@ -58,7 +54,6 @@ type Announcer struct {
 func New(o Options) *Announcer {
 	a := &Announcer{
 		log:         o.Log,
-		exclude:     o.Exclude,
 		refresh:     o.Refresh,
 		network:     o.Network,
 		bell:        make(chan struct{}, 1),
@@ -153,7 +148,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 // attach makes the running attachments those that are wanted.
 func (a *Announcer) attach(ctx context.Context, running map[identity]func()) {
 	a.mu.Lock()
-	want := identities(a.interfaces, a.exclude)
+	want := identities(a.interfaces)
 	a.mu.Unlock()
 	a.detach(running, want)
 	for id, i := range want {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -192,12 +191,12 @@ func TestChangesOfAnInterface(t *testing.T) {
 		{"link-local address changed", []layer2.Interface{with(func(i *layer2.Interface) { i.LinkLocal6 = netip.MustParseAddr("fe80::7") })}, []layer2.Interface{eth0}, ndp},
 		{"ARP turned on", []layer2.Interface{with(func(i *layer2.Interface) { i.ARP = false })}, []layer2.Interface{eth0}, arp},
 		{"left a bond", []layer2.Interface{with(func(i *layer2.Interface) { i.Master = true })}, []layer2.Interface{eth0}, both},
+		{"renamed", []layer2.Interface{with(func(i *layer2.Interface) { i.Name = "eth9" })}, []layer2.Interface{eth0}, both},
 		{"became Ethernet", []layer2.Interface{with(func(i *layer2.Interface) { i.MAC = [6]byte{} })}, []layer2.Interface{eth0}, both},
-		{"got a name that is not excluded", []layer2.Interface{with(func(i *layer2.Interface) { i.Name = "veth1" })}, []layer2.Interface{eth0}, both},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			bubble(t, layer2.Options{Exclude: []*regexp.Regexp{regexp.MustCompile(layer2.DefaultExclude)}}, func(f fixture) {
+			bubble(t, layer2.Options{}, func(f fixture) {
 				f.announce(lb4, lb6)
 				f.follow(tt.before...)
 				time.Sleep(500 * time.Millisecond)
@@ -210,19 +209,6 @@ func TestChangesOfAnInterface(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-func TestDefaultExclude(t *testing.T) {
-	exclude := regexp.MustCompile(layer2.DefaultExclude)
-	for name, want := range map[string]bool{
-		"eth0": false, "eno1": false, "bond0": false, "br0": false, "lo0": false, "local0": false, "wlan0": false, "xveth": false,
-		"lo": true, "docker0": true, "cbr0": true, "dummy0": true, "virbr0": true, "lxcbr0": true, "veth1a2b": true,
-		"cali123": true, "tunl0": true, "flannel.1": true, "kube-ipvs0": true, "cni0": true, "nodelocaldns": true, "lxc1": true,
-	} {
-		if got := exclude.MatchString(name); got != want {
-			t.Errorf("%s: excluded = %v, want %v", name, got, want)
-		}
 	}
 }
 

@@ -2,15 +2,7 @@
 
 package layer2
 
-import (
-	"net/netip"
-	"regexp"
-)
-
-// DefaultExclude matches the names of interfaces that container networks and
-// virtual machines bring along, and that lead to no client: those that MetalLB
-// leaves out by default.
-const DefaultExclude = `^(docker|cbr|dummy|virbr|lxcbr|veth|cali|tunl|flannel|kube-ipvs|cni|nodelocaldns|lxc)|^lo$`
+import "net/netip"
 
 // Interface is what this package needs to know of a network interface. It is
 // comparable: interfaces that are equal are served alike.
@@ -51,22 +43,17 @@ func (p Protocol) carries(a netip.Addr) bool {
 }
 
 // Usable says whether addresses can be announced on i by p: the interface is up,
-// has an Ethernet address, is not part of another one, which would answer in its
-// place, and its name matches none of exclude. ARP needs an interface that can
-// broadcast, NDP one with a link-local address.
-func Usable(i Interface, p Protocol, exclude []*regexp.Regexp) bool {
+// has an Ethernet address, and is not part of another one, which would answer in
+// its place. ARP needs an interface that can broadcast, NDP one with a link-local
+// address.
+func Usable(i Interface, p Protocol) bool {
 	if !i.Up || i.Master || i.MAC == (mac{}) {
 		return false
 	}
-	if p == ARP && !i.ARP || p == NDP && !i.LinkLocal6.IsValid() {
-		return false
+	if p == ARP {
+		return i.ARP
 	}
-	for _, e := range exclude {
-		if e.MatchString(i.Name) {
-			return false
-		}
-	}
-	return true
+	return i.LinkLocal6.IsValid()
 }
 
 // identity is what an attachment depends on. When it changes, the attachment is
@@ -81,11 +68,11 @@ type identity struct {
 }
 
 // identities returns what to attach to, given the interfaces there are.
-func identities(interfaces []Interface, exclude []*regexp.Regexp) map[identity]Interface {
+func identities(interfaces []Interface) map[identity]Interface {
 	want := make(map[identity]Interface)
 	for _, i := range interfaces {
 		for _, p := range []Protocol{ARP, NDP} {
-			if !Usable(i, p, exclude) {
+			if !Usable(i, p) {
 				continue
 			}
 			id := identity{protocol: p, index: i.Index, name: i.Name, mac: i.MAC, ups: i.Ups}

@@ -179,7 +179,7 @@ func follow(t testing.TB, a *layer2.Announcer, name string) {
 				}
 				f := layer2.Interface{Index: i.Index, Name: i.Name, MAC: i.MAC, Up: i.Up, Master: i.Master, ARP: i.ARP, LinkLocal6: i.LinkLocal6, Ups: i.Ups}
 				a.Follow([]layer2.Interface{f})
-				if !told && layer2.Usable(f, layer2.ARP, nil) && layer2.Usable(f, layer2.NDP, nil) {
+				if !told && layer2.Usable(f, layer2.ARP) && layer2.Usable(f, layer2.NDP) {
 					told = true
 					close(usable)
 				}
