@@ -26,21 +26,19 @@ type Client struct {
 	Services       Resource[*corev1.Service]
 	Namespaces     Resource[*corev1.Namespace]
 	Nodes          Resource[*corev1.Node]
-	Pods           Resource[*corev1.Pod]
 	Secrets        Resource[*corev1.Secret]
 	Events         Resource[*corev1.Event]
 	EndpointSlices Resource[*discoveryv1.EndpointSlice]
 	Leases         Resource[*coordinationv1.Lease]
 
-	IPAddressPools      Resource[*v1beta1.IPAddressPool]
-	L2Advertisements    Resource[*v1beta1.L2Advertisement]
-	BGPAdvertisements   Resource[*v1beta1.BGPAdvertisement]
-	BGPPeers            Resource[*v1beta2.BGPPeer]
-	BFDProfiles         Resource[*v1beta1.BFDProfile]
-	Communities         Resource[*v1beta1.Community]
-	ServiceL2Statuses   Resource[*v1beta1.ServiceL2Status]
-	ServiceBGPStatuses  Resource[*v1beta1.ServiceBGPStatus]
-	ConfigurationStates Resource[*v1beta1.ConfigurationState]
+	IPAddressPools     Resource[*v1beta1.IPAddressPool]
+	L2Advertisements   Resource[*v1beta1.L2Advertisement]
+	BGPAdvertisements  Resource[*v1beta1.BGPAdvertisement]
+	BGPPeers           Resource[*v1beta2.BGPPeer]
+	BFDProfiles        Resource[*v1beta1.BFDProfile]
+	Communities        Resource[*v1beta1.Community]
+	ServiceL2Statuses  Resource[*v1beta1.ServiceL2Status]
+	ServiceBGPStatuses Resource[*v1beta1.ServiceBGPStatus]
 }
 
 // NewClient returns a client for the API server that config describes. It does not
@@ -69,21 +67,19 @@ func NewClient(config *rest.Config) (*Client, error) {
 		Services:       Resource[*corev1.Service]{core, "services", func() *corev1.Service { return new(corev1.Service) }},
 		Namespaces:     Resource[*corev1.Namespace]{core, "namespaces", func() *corev1.Namespace { return new(corev1.Namespace) }},
 		Nodes:          Resource[*corev1.Node]{core, "nodes", func() *corev1.Node { return new(corev1.Node) }},
-		Pods:           Resource[*corev1.Pod]{core, "pods", func() *corev1.Pod { return new(corev1.Pod) }},
 		Secrets:        Resource[*corev1.Secret]{core, "secrets", func() *corev1.Secret { return new(corev1.Secret) }},
 		Events:         Resource[*corev1.Event]{core, "events", func() *corev1.Event { return new(corev1.Event) }},
 		EndpointSlices: Resource[*discoveryv1.EndpointSlice]{discovery, "endpointslices", func() *discoveryv1.EndpointSlice { return new(discoveryv1.EndpointSlice) }},
 		Leases:         Resource[*coordinationv1.Lease]{coordination, "leases", func() *coordinationv1.Lease { return new(coordinationv1.Lease) }},
 
-		IPAddressPools:      Resource[*v1beta1.IPAddressPool]{beta1, "ipaddresspools", func() *v1beta1.IPAddressPool { return new(v1beta1.IPAddressPool) }},
-		L2Advertisements:    Resource[*v1beta1.L2Advertisement]{beta1, "l2advertisements", func() *v1beta1.L2Advertisement { return new(v1beta1.L2Advertisement) }},
-		BGPAdvertisements:   Resource[*v1beta1.BGPAdvertisement]{beta1, "bgpadvertisements", func() *v1beta1.BGPAdvertisement { return new(v1beta1.BGPAdvertisement) }},
-		BGPPeers:            Resource[*v1beta2.BGPPeer]{beta2, "bgppeers", func() *v1beta2.BGPPeer { return new(v1beta2.BGPPeer) }},
-		BFDProfiles:         Resource[*v1beta1.BFDProfile]{beta1, "bfdprofiles", func() *v1beta1.BFDProfile { return new(v1beta1.BFDProfile) }},
-		Communities:         Resource[*v1beta1.Community]{beta1, "communities", func() *v1beta1.Community { return new(v1beta1.Community) }},
-		ServiceL2Statuses:   Resource[*v1beta1.ServiceL2Status]{beta1, "servicel2statuses", func() *v1beta1.ServiceL2Status { return new(v1beta1.ServiceL2Status) }},
-		ServiceBGPStatuses:  Resource[*v1beta1.ServiceBGPStatus]{beta1, "servicebgpstatuses", func() *v1beta1.ServiceBGPStatus { return new(v1beta1.ServiceBGPStatus) }},
-		ConfigurationStates: Resource[*v1beta1.ConfigurationState]{beta1, "configurationstates", func() *v1beta1.ConfigurationState { return new(v1beta1.ConfigurationState) }},
+		IPAddressPools:     Resource[*v1beta1.IPAddressPool]{beta1, "ipaddresspools", func() *v1beta1.IPAddressPool { return new(v1beta1.IPAddressPool) }},
+		L2Advertisements:   Resource[*v1beta1.L2Advertisement]{beta1, "l2advertisements", func() *v1beta1.L2Advertisement { return new(v1beta1.L2Advertisement) }},
+		BGPAdvertisements:  Resource[*v1beta1.BGPAdvertisement]{beta1, "bgpadvertisements", func() *v1beta1.BGPAdvertisement { return new(v1beta1.BGPAdvertisement) }},
+		BGPPeers:           Resource[*v1beta2.BGPPeer]{beta2, "bgppeers", func() *v1beta2.BGPPeer { return new(v1beta2.BGPPeer) }},
+		BFDProfiles:        Resource[*v1beta1.BFDProfile]{beta1, "bfdprofiles", func() *v1beta1.BFDProfile { return new(v1beta1.BFDProfile) }},
+		Communities:        Resource[*v1beta1.Community]{beta1, "communities", func() *v1beta1.Community { return new(v1beta1.Community) }},
+		ServiceL2Statuses:  Resource[*v1beta1.ServiceL2Status]{beta1, "servicel2statuses", func() *v1beta1.ServiceL2Status { return new(v1beta1.ServiceL2Status) }},
+		ServiceBGPStatuses: Resource[*v1beta1.ServiceBGPStatus]{beta1, "servicebgpstatuses", func() *v1beta1.ServiceBGPStatus { return new(v1beta1.ServiceBGPStatus) }},
 	}, nil
 }
 

@@ -46,7 +46,9 @@ func TestEachReadsAllPages(t *testing.T) {
 }
 
 func TestEachReportsWhatItCannotRead(t *testing.T) {
-	client := serve(t, func(w http.ResponseWriter, _ *http.Request) { status(w, http.StatusForbidden, metav1.StatusReasonForbidden) })
+	client := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		status(w, http.StatusForbidden, metav1.StatusReasonForbidden)
+	})
 	_, err := client.Services.Each(t.Context(), Watched[*corev1.Service]{}, func(*corev1.Service) { t.Error("there was an object") })
 	if err == nil {
 		t.Error("no error")
