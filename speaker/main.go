@@ -96,7 +96,7 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 		loopConfig.Members = members
 	}
 	loop := announce.New(loopConfig)
-	sessions := announce.NewSessions(loopConfig.Node, routing.router, inventory, events)
+	sessions := announce.NewSessions(loopConfig.Node, routing.router, routing.guards, inventory, events)
 
 	probes := run.Probes{
 		Live:  []run.Check{{Name: "loop", Probe: loop.Live}},

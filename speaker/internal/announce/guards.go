@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -57,6 +58,10 @@ type Guards struct {
 
 	mu     sync.Mutex // guards what follows
 	holder Holder
+	// wanted are the guards as they were asked for, found the addresses of unnumbered
+	// peers, and paths what both come to.
+	wanted map[bgp.PeerName]Guard
+	found  map[bgp.PeerName]netip.Addr
 	paths  map[bgp.PeerName]Guard
 	peers  map[bfd.Path]bgp.PeerName
 	// held are the peers whose path has failed, each with the time since which nothing
@@ -69,20 +74,49 @@ type Guards struct {
 func NewGuards(sessions BFD, holder Holder, log *slog.Logger) *Guards {
 	return &Guards{
 		bfd: sessions, holder: holder, log: log, bell: make(chan struct{}, 1),
+		found: make(map[bgp.PeerName]netip.Addr),
 		paths: make(map[bgp.PeerName]Guard), peers: make(map[bfd.Path]bgp.PeerName), held: make(map[bgp.PeerName]time.Time),
 	}
 }
 
-// Set says which peers are guarded, and how: those and no others.
+// Set says which peers are guarded, and how: those and no others. The path to an
+// unnumbered peer has an interface and no address; it is guarded once it is found.
 func (g *Guards) Set(wanted map[bgp.PeerName]Guard) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.wanted = wanted
+	g.apply()
+}
+
+// Find says at which address a peer is. It is kept when the session is over: BFD may
+// have to say when the path is good again.
+func (g *Guards) Find(name bgp.PeerName, a netip.Addr) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.found[name] != a {
+		g.found[name] = a
+		g.apply()
+	}
+}
+
+// apply makes the sessions what they should be. The caller holds the lock, as in all
+// that follows.
+func (g *Guards) apply() {
+	complete := make(map[bgp.PeerName]Guard, len(g.wanted))
+	for name, guard := range g.wanted {
+		if !guard.Path.Peer.IsValid() {
+			guard.Path.Peer = g.found[name].WithZone("")
+		}
+		if guard.Path.Peer.IsValid() {
+			complete[name] = guard
+		}
+	}
 	for name, old := range g.paths {
-		if now, ok := wanted[name]; !ok || now.Path != old.Path {
+		if now, ok := complete[name]; !ok || now.Path != old.Path {
 			g.remove(name, old.Path)
 		}
 	}
-	for name, guard := range wanted {
+	for name, guard := range complete {
 		g.set(name, guard)
 	}
 }

@@ -502,6 +502,34 @@ func TestBFDGuardsPeer(t *testing.T) {
 	})
 }
 
+// An unnumbered peer is guarded once it has been found, and where it was found last.
+func TestBFDGuardsUnnumberedPeer(t *testing.T) {
+	inBGP(t, func(s *bgpSpeaker) {
+		unnumbered := peer("link", "")
+		unnumbered.Spec.Interface, unnumbered.Spec.BFDProfile = "eth1", "fast"
+		s.inventory.OnBGPPeer(nil, unnumbered)
+		s.quiesce()
+		if len(s.bfd.sessions) > 0 {
+			s.t.Errorf("guarded before it was found: %v", s.bfd.sessions)
+		}
+		source := &fakeSessions{}
+		sessions := NewSessions("a", source, s.BGP.Guards, s.inventory, s.events)
+		for _, at := range []string{"fe80::1%eth1", "fe80::2%eth1", ""} {
+			found := bgp.Session{Peer: bgp.Peer{Interface: "eth1"}}
+			want := bfd.Path{Peer: netip.MustParseAddr("fe80::2"), Interface: "eth1"}
+			if at != "" {
+				found.Remote = netip.MustParseAddr(at)
+				want.Peer = found.Remote.WithZone("")
+			}
+			source.sessions = map[bgp.PeerName]bgp.Session{"link": found}
+			sessions.look()
+			if _, ok := s.bfd.sessions[want]; !ok || len(s.bfd.sessions) != 1 {
+				s.t.Errorf("at %q guarded are %v; want %v", at, s.bfd.sessions, want)
+			}
+		}
+	})
+}
+
 // fakeSessions are sessions that the test changes.
 type fakeSessions struct {
 	changed  chan struct{}
@@ -515,7 +543,7 @@ func TestSessionEvents(t *testing.T) {
 	t.Parallel()
 	inventory, events, source := NewInventory(""), new(fakeEvents), &fakeSessions{}
 	inventory.OnBGPPeer(nil, peer("left", "10.9.0.1"))
-	s := NewSessions("a", source, inventory, events)
+	s := NewSessions("a", source, nil, inventory, events)
 	refused := bgp.Notification{Time: time.Unix(100, 0), Received: true, Code: 2, Subcode: 2}
 	at := func(second int64, state bgp.State, n bgp.Notification) bgp.Session {
 		return bgp.Session{State: state, Since: time.Unix(second, 0), LastNotification: n}

@@ -36,10 +36,12 @@ type SessionSource interface {
 
 // Sessions tell of the BGP sessions of this node in Events on the BGPPeers: when one
 // comes up or goes down, and what is in the way of one that does not come up. What is in
-// the way is told once, however often it is tried again.
+// the way is told once, however often it is tried again. They also tell Guards where
+// unnumbered peers have been found.
 type Sessions struct {
 	node      lb.NodeName
 	source    SessionSource
+	guards    *Guards
 	inventory *Inventory
 	events    Events
 
@@ -55,8 +57,11 @@ type toldSession struct {
 }
 
 // NewSessions returns sessions that nobody tells of yet.
-func NewSessions(node lb.NodeName, source SessionSource, inventory *Inventory, events Events) *Sessions {
-	return &Sessions{node: node, source: source, inventory: inventory, events: events, told: make(map[bgp.PeerName]toldSession)}
+func NewSessions(node lb.NodeName, source SessionSource, guards *Guards, inventory *Inventory, events Events) *Sessions {
+	return &Sessions{
+		node: node, source: source, guards: guards, inventory: inventory, events: events,
+		told: make(map[bgp.PeerName]toldSession),
+	}
 }
 
 // Run tells until ctx ends.
@@ -80,6 +85,9 @@ func (s *Sessions) look() {
 		}
 	}
 	for name, session := range now {
+		if session.Peer.Interface != "" && session.Remote.IsValid() {
+			s.guards.Find(name, session.Remote)
+		}
 		before := s.told[name]
 		after := toldSession{established: session.State == bgp.Established, obstacle: obstacle(&session)}
 		switch {

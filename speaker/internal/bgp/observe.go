@@ -167,7 +167,7 @@ func (s *session) snapshot() (status Session, wanted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status = s.status
-	status.Peer, status.Held = s.intent.peer, s.intent.held
+	status.Peer, status.Held, status.Remote = s.intent.peer, s.intent.held, s.dialled
 	status.Pending += len(s.changes)
 	return status, s.intent.wanted
 }

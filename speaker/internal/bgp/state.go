@@ -39,6 +39,9 @@ type Session struct {
 	RemoteASN uint32
 	// RemoteID is the peer's BGP Identifier. Invalid before it has said it.
 	RemoteID netip.Addr
+	// Remote is the address that the peer is dialled at, of an unnumbered peer the one it
+	// was found at. Invalid while it is not dialled.
+	Remote netip.Addr
 	// Local is the address that the session is opened from. Invalid before it is up.
 	Local netip.Addr
 	// Families are those that both sides want. Zero unless Established.
