@@ -203,9 +203,9 @@ func TestPermissions(t *testing.T) {
 	reviews := []string{"authentication.k8s.io/{tokenreviews} create", "authorization.k8s.io/{subjectaccessreviews} create"}
 	want := map[string][]string{
 		"metallb-system:controller": append(slices.Clone(reviews),
-			"/{services} list,watch", "/{namespaces} list,watch", "/{services/status} patch", "/{events} create,patch"),
+			"/{services} list,watch", "/{namespaces} list,watch", "/{services/status} patch", "/{events} create"),
 		"metallb-system:speaker": append(slices.Clone(reviews),
-			"/{nodes,services} list,watch", "discovery.k8s.io/{endpointslices} list,watch", "/{events} create,patch"),
+			"/{nodes,services} list,watch", "discovery.k8s.io/{endpointslices} list,watch", "/{events} create"),
 		"metallb-system:metrics-reader": {"[/metrics] get"},
 		"metallb-system/controller": {
 			kinds + " list,watch", statuses + " patch",
