@@ -32,18 +32,10 @@ const (
 // rests when other processes want the core, and does not at all where there is
 // only one.
 //
-// Measured on two virtual cores, for ten thousand addresses, with one request
-// outstanding; the kernel's own answers for one address beside it:
-//
-//	                         client awake         client asleep
-//	kernel                   241 000/s  3.7 µs    259 000/s   3.7 µs
-//	asleep between requests   62 000/s  9.5 µs     22 000/s  43.5 µs
-//	awake (this)             178 000/s  4.9 µs     59 000/s  15.7 µs
-//
-// With 32 outstanding all are at 250 000/s. What remains with a client that
-// sleeps is the client's own waking up, which the kernel's answer spares it. When
-// both cores are kept busy by other processes, none ever stops, and to sleep is
-// as fast as can be (13 µs): hence the rest.
+// What that gains depends on the machine, and on whether the client's core stops
+// too, which no server can help: make bench ONLY=arp measures it beside the kernel's
+// own answers. With many requests outstanding the reader never runs out of them, and
+// when other processes keep all cores busy none ever stops: hence the rest.
 //
 // It knows no clock: times are monotonic, from when reading began, and passed in.
 type spin struct {
