@@ -34,11 +34,12 @@ func findNextHops(ctx context.Context, p *Peer, address netip.Addr) (nextHops, e
 	if n.v4.IsValid() && n.v6.IsValid() {
 		return n, nil
 	}
-	if address.Is4() && !n.v4.IsValid() {
+	// gobgp sends no routes of a family that is not the session's.
+	if (address.Is4() || !p.Families.Has(IPv4Unicast)) && !n.v4.IsValid() {
 		n.v4 = netip.IPv4Unspecified()
 	}
 	linkLocal := address.IsLinkLocalUnicast() && address.Is6()
-	if address.Is6() && !linkLocal && !n.v6.IsValid() {
+	if (address.Is6() && !linkLocal || !p.Families.Has(IPv6Unicast)) && !n.v6.IsValid() {
 		n.v6 = netip.IPv6Unspecified()
 	}
 	if n.v4.IsValid() && n.v6.IsValid() {
