@@ -50,8 +50,8 @@ func start() int {
 	}
 	log := o.Logger(os.Stderr)
 	run.BridgeKlog(log, o.LogLevel)
-	if ignored := flags.IgnoredFlags(); len(ignored) > 0 {
-		log.Info("flags without effect", "flags", ignored)
+	for _, ignored := range flags.IgnoredFlags() {
+		log.Info("flag without effect", "flag", ignored)
 	}
 	ctx, stop := run.SignalContext(context.Background())
 	defer stop()
