@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,10 +30,12 @@ type story struct {
 	ns  string
 }
 
+var stories atomic.Int32
+
 // begin opens a story with a namespace, a dual-stack pool and pods on these nodes.
 func begin(t *testing.T, pods ...int) *story {
 	t.Helper()
-	s := &story{T: t, world: theWorld(t), ctx: t.Context(), ns: strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))}
+	s := &story{T: t, world: theWorld(t), ctx: t.Context(), ns: fmt.Sprintf("story-%d", stories.Add(1))}
 	s.Cleanup(s.end)
 	var manifest strings.Builder
 	fmt.Fprintf(&manifest, `
