@@ -48,13 +48,11 @@ func (k *kernel) Memberships(i Interface) Memberships { return newMemberships(i)
 // Whoever serves it sleeps in poll(2), on a thread, instead of in the runtime's
 // poller. That thread is the one that the kernel wakes for a request, and it
 // answers it; by way of the poller another thread is woken, which may have to
-// wake a third. The difference is 16 to 9 µs for one answer on an idle machine;
-// on a machine whose cores are all taken, which is when a node must not fall
-// silent, it is the difference between answering at the same rate and losing
-// requests for tenths of a second. package mdlayher/packet has but the poller,
-// and makes 20 allocations for each answer besides. recvmmsg(2) and sendmmsg(2)
-// were measured too, with 32 requests outstanding: they gain nothing, because
-// the way of a frame through the kernel costs ten times the system call.
+// wake a third. On a machine whose cores are all taken, which is when a node must
+// not fall silent, that is the difference between answering at the same rate and
+// losing requests for tenths of a second. package mdlayher/packet has but the
+// poller, and allocates for each answer besides. recvmmsg(2) and sendmmsg(2) were
+// tried with 32 requests outstanding and gained nothing.
 type packetSocket struct {
 	kernel *kernel
 	closed atomic.Bool
