@@ -88,21 +88,6 @@ func (r Range) Overlaps(o Range) bool {
 	return r.first.BitLen() == o.first.BitLen() && r.first.Compare(o.last) <= 0 && o.first.Compare(r.last) <= 0
 }
 
-// Subtract returns what is left of r without o: none, one or two ranges, in order.
-func (r Range) Subtract(o Range) []Range {
-	if !r.Overlaps(o) {
-		return []Range{r}
-	}
-	var left []Range
-	if r.first.Less(o.first) {
-		left = append(left, Range{r.first, o.first.Prev()})
-	}
-	if o.last.Less(r.last) {
-		left = append(left, Range{o.last.Next(), r.last})
-	}
-	return left
-}
-
 // Size returns the number of addresses in r, saturating at math.MaxInt64: an IPv6
 // /64 has more addresses than an int64 can count, and nobody will use them all.
 func (r Range) Size() int64 {
