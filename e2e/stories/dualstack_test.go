@@ -101,6 +101,7 @@ func TestPoolBecomesDual(t *testing.T) {
 			s.givenService("canary", ipv4, preferring())
 			s.expectAddresses("canary", later.addrs(0))
 			s.expectAddresses("web", first)
+			s.expectLacking("web", p.name+", which the first address is from")
 
 			s.become(p, dual)
 			both := append(slices.Clone(first), others(p.addrs(0), first)...)

@@ -116,7 +116,7 @@ func (a *Allocator) complete(c *claimant, d *decision) {
 		d.grants = []grant{first, g}
 		return
 	}
-	d.lacking = noneFree([]*pool{first.pool}, []lb.Family{f}, false).message
+	d.lacking = noSecond(first.pool, f)
 	d.waits = poolWait(c, [][]*pool{{first.pool}}, []lb.Family{f})
 }
 

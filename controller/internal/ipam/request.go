@@ -103,6 +103,14 @@ func noneFree(pools []*pool, families []lb.Family, both bool) *refusal {
 		joinFamilies(families), listFirst(names))}
 }
 
+// noSecond says that the pool of a first address has none of f to go with it.
+func noSecond(p *pool, f lb.Family) string {
+	if p.has(f) {
+		return noneFree([]*pool{p}, []lb.Family{f}, false).message
+	}
+	return fmt.Sprintf("pool %s, which the first address is from, has no %s addresses, and both must be from one pool", p.Name, f)
+}
+
 // listFirst joins names, leaving out what would make a message unreadable.
 func listFirst(names []string) string {
 	const most = 5

@@ -187,6 +187,7 @@ func TestRules(t *testing.T) {
 			d.want("s", "2001:db8:a::1 a Allocated")
 			d.pools(pool("a", v6a), pool("both", v4b, v6b))
 			d.want("s", "2001:db8:a::1 a Allocated")
+			d.says("s", "pool a,", "no IPv4", "one pool") // it is not that there are none
 			d.pools(pool("a", v6a, of("192.0.2.1", "192.0.2.1")), pool("both", v4b, v6b))
 			d.want("s", "2001:db8:a::1,192.0.2.1 a Allocated")
 		},
@@ -195,6 +196,7 @@ func TestRules(t *testing.T) {
 			d.claim("four")
 			d.claim("s", prefers)
 			d.want("s", "2001:db8:a::1 a Allocated")
+			d.says("s", "in use", "a (1 IPv4)")
 			d.release("four")
 			d.want("s", "2001:db8:a::1,192.0.2.1 a Allocated")
 		},
