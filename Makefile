@@ -16,6 +16,9 @@ NESTED   := $(patsubst ./%/go.mod,%,$(shell find . -mindepth 2 -name go.mod | so
 # Kubernetes' own code and start no goroutine, and building that code twice takes minutes.
 TESTED   := $(filter-out tools tools/% e2e/lab/kubernetes,$(NESTED))
 
+# Programs that are run are built like the binaries, or everything would be compiled a second time.
+RUNNING  := CGO_ENABLED=0 $(GO) run -trimpath
+
 .DEFAULT_GOAL := help
 .PHONY: help deps root build unit test e2e fuzz lint generate verify demo lab bench image clean
 
@@ -71,13 +74,13 @@ verify: ## Check that generated files and every go.mod are up to date
 		{ echo "verify: run go mod tidy for $$mod" >&2; exit 1; }; done
 
 demo: root deps build ## Watch it work: a cluster, a Service, a client, a node that dies; KEEP=1
-	@KEEP='$(KEEP)' $(GO) run ./e2e/demo
+	@KEEP='$(KEEP)' $(RUNNING) ./e2e/demo
 
 lab: root deps build ## Bring up the lab and leave it running (bin/lab down ends it)
 	bin/lab up
 
 bench: root deps build ## Measure, each figure beside its limit, into out/bench.json; ONLY=name picks
-	$(GO) run ./e2e/bench $(if $(ONLY),-only '$(ONLY)')
+	$(RUNNING) ./e2e/bench $(if $(ONLY),-only '$(ONLY)')
 
 image: build ## Assemble the container image, without a registry, into out/herald.tar
 	@./tools/deps.sh image

@@ -166,7 +166,7 @@ func (o Options) podBinary(ctx context.Context, dir string) (string, error) {
 		return o.Pod, nil
 	}
 	path := filepath.Join(dir, "pod")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "./e2e/lab/cmd/pod")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "./e2e/lab/cmd/pod")
 	cmd.Dir = o.Root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 	if out, err := cmd.CombinedOutput(); err != nil {
