@@ -201,10 +201,11 @@ func strangerError(asn uint32) error {
 func (s *session) take() (intent, map[netip.Prefix]change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	in, changes := s.intent, s.changes
+	in := s.intent
 	s.intent.up, s.intent.stranger = false, 0
-	if len(changes) > 0 {
-		s.changes = make(map[netip.Prefix]change)
+	var changes map[netip.Prefix]change
+	if len(s.changes) > 0 { // the caller must own what it gets
+		changes, s.changes = s.changes, make(map[netip.Prefix]change)
 	}
 	s.urgent.Store(false)
 	return in, changes

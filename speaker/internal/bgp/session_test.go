@@ -145,6 +145,9 @@ func TestDistance(t *testing.T) {
 				if name == "BIRD" && test.neighbor.GTSM && test.neighbor.Hops > 1 {
 					continue // it wants 255 minus the hops it is told
 				}
+				if name == "FRR" && test.neighbor.GTSM && !test.up {
+					continue // it checks a connection only once it has accepted it: an OPEN may be faster
+				}
 				t.Run(name, func(t *testing.T) {
 					at := newSite(t)
 					at.AddAddress(t, "lo", "203.0.113.1/32")
