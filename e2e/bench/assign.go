@@ -24,8 +24,8 @@ func assignRate(n int) func(context.Context, *environment) ([]result, error) {
 		e.say("creating %d Services for the controller and %d for the bare loop", n, bare)
 		assign, limit := assignNamespace(n), fmt.Sprintf("bare-%d", n)
 		err := errors.Join(
-			createServices(ctx, e.api, assign, "", 0, n),
-			createServices(ctx, e.api, limit, bareClass, 0, bare))
+			createServices(ctx, e.api, assign, "", n),
+			createServices(ctx, e.api, limit, bareClass, bare))
 		if err != nil {
 			return nil, err
 		}
@@ -74,7 +74,7 @@ func restart(ctx context.Context, e *environment) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := createServices(ctx, e.api, "restart", "", 0, 1); err != nil {
+	if err := createServices(ctx, e.api, "restart", "", 1); err != nil {
 		return nil, err
 	}
 	e.say("restarting the controller with %d Services assigned and one new", large)
@@ -104,7 +104,7 @@ func controllerMemory(ctx context.Context, e *environment) ([]result, error) {
 	if _, err := e.ensureAssigned(ctx, large); err != nil {
 		return nil, err
 	}
-	if err := createServices(ctx, e.api, "memory", "", 0, 1); err != nil {
+	if err := createServices(ctx, e.api, "memory", "", 1); err != nil {
 		return nil, err
 	}
 	if err := e.startController(); err != nil {

@@ -181,7 +181,7 @@ func (e *environment) ensureAssigned(ctx context.Context, n int) (name string, e
 	if e.assigned[name] == n {
 		return name, nil
 	}
-	if err := createServices(ctx, e.api, name, "", 0, n); err != nil {
+	if err := createServices(ctx, e.api, name, "", n); err != nil {
 		return "", err
 	}
 	if err := e.startController(); err != nil {

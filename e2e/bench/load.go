@@ -44,10 +44,10 @@ func spread(ctx context.Context, workers, n int, f func(ctx context.Context, i i
 
 func serviceName(i int) string { return fmt.Sprintf("service-%05d", i) }
 
-// createServices makes Services from..to-1 of type LoadBalancer in namespace, which
+// createServices makes n Services of type LoadBalancer in namespace, which
 // is made if need be. They have no selector: their endpoints are made by hand. An
 // empty class is none.
-func createServices(ctx context.Context, api kubernetes.Interface, namespace, class string, from, to int) error {
+func createServices(ctx context.Context, api kubernetes.Interface, namespace, class string, n int) error {
 	if err := createNamespace(ctx, api, namespace); err != nil {
 		return err
 	}
@@ -55,9 +55,9 @@ func createServices(ctx context.Context, api kubernetes.Interface, namespace, cl
 	if class != "" {
 		loadBalancerClass = &class
 	}
-	return spread(ctx, 8, to-from, func(ctx context.Context, i int) error {
+	return spread(ctx, 8, n, func(ctx context.Context, i int) error {
 		_, err := api.CoreV1().Services(namespace).Create(ctx, &corev1.Service{
-			ObjectMeta: metav1.ObjectMeta{Name: serviceName(from + i), Labels: map[string]string{"app": serviceName(from + i)}},
+			ObjectMeta: metav1.ObjectMeta{Name: serviceName(i), Labels: map[string]string{"app": serviceName(i)}},
 			Spec: corev1.ServiceSpec{
 				Type:              corev1.ServiceTypeLoadBalancer,
 				LoadBalancerClass: loadBalancerClass,

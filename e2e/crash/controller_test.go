@@ -45,7 +45,9 @@ func (c *controller) kill(t *testing.T) {
 	if err := c.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	<-c.exited
+	if err := <-c.exited; err == nil {
+		t.Error("the controller ended by itself, and well, as it was killed")
+	}
 }
 
 func (c *controller) stop(t *testing.T) {

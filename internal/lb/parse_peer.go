@@ -62,7 +62,7 @@ func (p *peerParser) peer(profiles map[string]*BFDProfile, secrets map[string]*c
 	p.timers(&peer)
 	peer.Password = p.password(secrets)
 	p.bfd(&peer, profiles)
-	if s.DisableMP {
+	if s.DisableMP { //nolint:staticcheck // to read it is how its users are told that it is deprecated
 		p.note(ReasonDeprecated, p.spec.Child("disableMP").String(), "has no effect; remove it, and see dualStackAddressFamily")
 	}
 	return peer

@@ -115,7 +115,7 @@ func (r frrRouter) paths(ctx context.Context, prefix netip.Prefix) ([]path, erro
 			}
 		}
 		found.communities = strings.Fields(p.Community.String)
-		for _, c := range strings.Fields(p.LargeCommunity.String) {
+		for c := range strings.FieldsSeq(p.LargeCommunity.String) {
 			found.communities = append(found.communities, "large:"+c)
 		}
 		slices.Sort(found.communities)

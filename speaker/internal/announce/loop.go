@@ -133,7 +133,7 @@ func (l *Loop) Live() error {
 // see Leaving in the package's documentation.
 func (l *Loop) Run(ctx context.Context) error {
 	if kube.WaitForSync(ctx, l.Sources...) != nil {
-		return nil // ctx has ended: it has no other error
+		return nil //nolint:nilerr // ctx has ended: it has no other error
 	}
 	l.Log.Info("objects are known")
 	select {

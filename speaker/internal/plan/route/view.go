@@ -142,7 +142,7 @@ func routerID(wanted netip.Addr, n *lb.Node) netip.Addr {
 		}
 	}
 	hash := fnv.New32a()
-	hash.Write([]byte(n.Name))
+	_, _ = hash.Write([]byte(n.Name)) // never fails, says hash.Hash
 	var id [4]byte
 	binary.BigEndian.PutUint32(id[:], hash.Sum32()|1)
 	return netip.AddrFrom4(id)
