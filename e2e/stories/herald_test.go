@@ -5,13 +5,14 @@ package stories
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/herald-lb/herald/e2e/stories/internal/stage"
 )
 
 // pods returns the running pods of one of Herald's components.
@@ -113,17 +114,7 @@ func (s *story) showEvidence() {
 	if out, err := s.client.Exec(s.ctx, "ip", "neighbour"); err == nil {
 		s.Logf("the client's neighbours:\n%s", out)
 	}
-	for _, log := range s.heraldLogs() {
-		s.Logf("last words of %s:\n%s", filepath.Base(log), lastLines(log, 30))
+	for _, log := range s.stage.Logs() {
+		s.Logf("last words of %s:\n%s", filepath.Base(log), stage.LastLines(log, 30))
 	}
-}
-
-// lastLines returns the end of a file.
-func lastLines(path string, n int) string {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return err.Error()
-	}
-	lines := strings.SplitAfter(string(raw), "\n")
-	return strings.Join(lines[max(0, len(lines)-n-1):], "")
 }

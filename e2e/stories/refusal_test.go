@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/herald-lb/herald/e2e/internal/wire"
+	"github.com/herald-lb/herald/e2e/stories/internal/stage"
 )
 
 // leastInvalid is how many wrong manifests there must be for the table to be one.
@@ -137,7 +138,7 @@ func (s *story) expectCondition(p *pool, word string) {
 // A wrong flag is one line that names it, and status 2.
 func TestWrongFlag(t *testing.T) {
 	for _, program := range []string{"controller", "speaker"} {
-		path, err := programPath(program)
+		path, err := stage.Program(program)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/herald-lb/herald/e2e/stories/internal/stage"
 )
 
 // patience is how long a story waits for what should be there in a second or two, on a
@@ -95,21 +97,7 @@ func (s *story) check(err error) {
 // await returns when the condition has no error any more.
 func (s *story) await(limit time.Duration, what string, condition func() error) {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, limit)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := condition()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			s.Fatalf("waited %v for %s: %v", limit, what, err)
-		case <-tick.C:
-		}
-	}
+	s.must(stage.Await(s.ctx, limit, what, condition))
 }
 
 // apply is kubectl apply.

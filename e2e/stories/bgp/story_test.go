@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/herald-lb/herald/e2e/stories/internal/stage"
 )
 
 // patience is how long a story waits for what should be there in a second or two, on a
@@ -90,10 +91,8 @@ func (s *story) showEvidence() {
 	for _, r := range s.routers {
 		s.Log(r.show(s.ctx))
 	}
-	for _, log := range s.logs() {
-		raw, _ := os.ReadFile(log) // what there is of it
-		lines := strings.SplitAfter(string(raw), "\n")
-		s.Logf("last words of %s:\n%s", filepath.Base(log), strings.Join(lines[max(0, len(lines)-25):], ""))
+	for _, log := range s.stage.Logs() {
+		s.Logf("last words of %s:\n%s", filepath.Base(log), stage.LastLines(log, 25))
 	}
 }
 
@@ -116,20 +115,8 @@ func (s *story) kubectl(args ...string) string {
 // await returns when the condition has no error any more.
 func (s *story) await(limit time.Duration, what string, condition func() error) {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, limit)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := condition()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			s.Fatalf("waited %v for %s: %v", limit, what, err)
-		case <-tick.C:
-		}
+	if err := stage.Await(s.ctx, limit, what, condition); err != nil {
+		s.Fatal(err)
 	}
 }
 

@@ -10,23 +10,24 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/herald-lb/herald/e2e/lab"
+	"github.com/herald-lb/herald/e2e/stories/internal/stage"
 )
 
 const (
-	topology   = "../../topologies/bgp.clab.yml"
+	topology   = "bgp.clab.yml"
 	birdConfig = "../../topologies/bgp/bird.conf"
-	heraldNS   = "metallb-system"
+	heraldNS   = stage.Namespace
 	startLimit = 10 * time.Minute
 )
 
 // world is the cluster that all stories share, and the routers around it.
 type world struct {
+	stage  *stage.Stage
 	lab    *lab.Lab
 	client *lab.Host
 	// nodes are the cluster's nodes, in order, and nodeOf finds them by address.
@@ -56,27 +57,12 @@ func TestMain(m *testing.M) {
 
 // close ends the world, and reports programs of Herald's that have crashed in it.
 func (w *world) close() error {
-	var all []error
-	for _, path := range w.logs() {
-		raw, err := os.ReadFile(path)
-		all = append(all, err)
-		for _, word := range []string{"panic: ", "fatal error: ", "DATA RACE"} {
-			if i := strings.Index(string(raw), word); i >= 0 {
-				all = append(all, fmt.Errorf("%s: %s", filepath.Base(path), raw[i:min(len(raw), i+4000)]))
-			}
-		}
-	}
+	var killed error
 	if w.bird != nil {
-		all = append(all, w.bird.Process.Kill())
+		killed = w.bird.Process.Kill()
 		_ = w.bird.Wait() // it has been killed
 	}
-	return errors.Join(append(all, w.lab.Close())...)
-}
-
-// logs returns the files that Herald's processes have written to.
-func (w *world) logs() []string {
-	paths, _ := filepath.Glob(filepath.Join(w.lab.Dir(), "logs", "pods", heraldNS+"_*.log")) // the pattern is good
-	return paths
+	return errors.Join(killed, w.stage.Close())
 }
 
 // theWorld returns the world, or skips or fails the story.
@@ -101,22 +87,12 @@ func theWorld(t *testing.T) *world {
 func newWorld() (_ *world, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	bin := os.Getenv("HERALD_BIN")
-	if bin == "" {
-		bin = "../../../bin"
-	}
-	if bin, err = filepath.Abs(bin); err != nil {
-		return nil, err
-	}
-	l, err := lab.Start(ctx, lab.Options{
-		Topology: topology, Controller: filepath.Join(bin, "controller"), Speaker: filepath.Join(bin, "speaker"),
-		Progress: func(what string) { fmt.Fprintln(os.Stderr, "lab:", what) },
-	})
+	st, err := stage.Open(ctx, topology)
 	if err != nil {
 		return nil, err
 	}
-	w := &world{lab: l, nodeOf: map[string]string{}}
-	if err := errors.Join(w.meet(), w.startBIRD(), w.installHerald(ctx)); err != nil {
+	w := &world{stage: st, lab: st.Lab, nodeOf: map[string]string{}}
+	if err := errors.Join(w.meet(), w.startBIRD(), st.Install(ctx)); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
 	return w, nil
@@ -162,16 +138,4 @@ func (w *world) startBIRD() error {
 	// It outlives the start, and is ended by close.
 	w.bird = host.Command(context.Background(), "bird", "-f", "-c", config, "-s", filepath.Join(w.lab.Dir(), "bird.ctl"))
 	return w.bird.Start()
-}
-
-func (w *world) installHerald(ctx context.Context) error {
-	if _, err := w.lab.Kubectl(ctx, "apply", "-k", "../../../config/default"); err != nil {
-		return fmt.Errorf("install Herald: %w", err)
-	}
-	for _, workload := range []string{"deployment/controller", "daemonset/speaker"} {
-		if _, err := w.lab.Kubectl(ctx, "-n", heraldNS, "rollout", "status", workload, "--timeout=90s"); err != nil {
-			return fmt.Errorf("install Herald: %w", err)
-		}
-	}
-	return nil
 }
