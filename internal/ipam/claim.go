@@ -3,7 +3,6 @@
 package ipam
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 
@@ -80,27 +79,10 @@ type claimant struct {
 
 func (c *claimant) name() lb.ServiceName { return c.claim.Service.Name }
 
-// older orders claimants by creation, then by name.
-func older(a, b *claimant) bool {
-	if c := a.claim.Service.Created.Compare(b.claim.Service.Created); c != 0 {
-		return c < 0
-	}
-	x, y := a.name(), b.name()
-	if c := cmp.Compare(x.Namespace, y.Namespace); c != 0 {
-		return c < 0
-	}
-	return x.Name < y.Name
-}
+// byAge orders claimants as lb.CompareAge orders their Services.
+func byAge(a, b *claimant) int { return lb.CompareAge(a.claim.Service, b.claim.Service) }
 
-func byAge(a, b *claimant) int {
-	switch {
-	case older(a, b):
-		return -1
-	case older(b, a):
-		return 1
-	}
-	return 0
-}
+func older(a, b *claimant) bool { return byAge(a, b) < 0 }
 
 // unmet reports whether the claimant would like something else than it has.
 func (c *claimant) unmet() bool { return c.verdict != nil || c.lacking != "" }

@@ -34,9 +34,7 @@ func ParseService(s *corev1.Service) (Service, []Problem) {
 		Local:        s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
 		Backends:     backends(s),
 		Addresses:    statusAddresses(s),
-	}
-	if s.Spec.LoadBalancerClass != nil {
-		svc.Class = *s.Spec.LoadBalancerClass
+		Class:        ClassOf(s),
 	}
 	if s.Spec.IPFamilyPolicy != nil {
 		svc.FamilyPolicy = *s.Spec.IPFamilyPolicy
@@ -48,6 +46,14 @@ func ParseService(s *corev1.Service) (Service, []Problem) {
 	svc.Ports = p.ports()
 	svc.Requested = p.requested(svc.Families, svc.FamilyPolicy)
 	return svc, p.report.problems
+}
+
+// ClassOf returns spec.loadBalancerClass, which says whose a Service is; empty when unset.
+func ClassOf(s *corev1.Service) string {
+	if s.Spec.LoadBalancerClass == nil {
+		return ""
+	}
+	return *s.Spec.LoadBalancerClass
 }
 
 // serviceParser reads the fields of a Service in which there can be mistakes.

@@ -3,6 +3,7 @@
 package lb
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -49,6 +50,18 @@ type Service struct {
 	Addresses []netip.Addr
 	// AllocatedFrom is the ip-allocated-from-pool annotation.
 	AllocatedFrom string
+}
+
+// CompareAge orders Services by creation, the oldest first. The API server's clock ticks
+// in seconds: of Services that were created in the same one the name decides.
+func CompareAge(a, b *Service) int {
+	if c := a.Created.Compare(b.Created); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(a.Name.Namespace, b.Name.Namespace); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.Name.Name, b.Name.Name)
 }
 
 // Port is one exposed port of a Service. It is comparable.

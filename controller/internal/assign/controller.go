@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
 	"github.com/herald-lb/herald/internal/kube"
+	"github.com/herald-lb/herald/internal/lb"
 )
 
 // component is the source of the controller's Events, by MetalLB's name.
@@ -113,10 +114,7 @@ func (c *Controller) term(ctx context.Context, fresh bool) error {
 
 // owns reports whether a Service of type LoadBalancer is ours by its class.
 func (c *Controller) owns(s *corev1.Service) bool {
-	if s.Spec.LoadBalancerClass == nil {
-		return c.config.Class == ""
-	}
-	return *s.Spec.LoadBalancerClass == c.config.Class
+	return lb.ClassOf(s) == c.config.Class
 }
 
 // patchers returns what writes the status of configuration objects, by kind.

@@ -3,7 +3,6 @@
 package assign
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -11,7 +10,6 @@ import (
 	"reflect"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -131,8 +129,8 @@ func (d *decider) sweep(ctx context.Context) error {
 	}
 }
 
-// takeOver adopts every address found in a Service's status, the oldest Service
-// first, before any other is given; then all claims are looked at, in that order.
+// takeOver has ipam adopt every address found in a Service's status before any other is
+// given.
 func (d *decider) takeOver(ctx context.Context) {
 	started := time.Now()
 	if !d.fresh {
@@ -140,27 +138,21 @@ func (d *decider) takeOver(ctx context.Context) {
 	}
 	caughtUp := time.Since(started)
 	d.configure()
-	var sightings []sighting
+	sightings := map[lb.ServiceName]sighting{}
+	var claims []ipam.Claim
 	for _, s := range d.objects.services() {
 		if d.owns(s) {
-			sightings = append(sightings, d.sight(s))
+			seen := d.sight(s)
+			sightings[seen.claim.Service.Name] = seen
+			claims = append(claims, seen.claim)
 		}
 	}
-	slices.SortFunc(sightings, func(a, b sighting) int { return byAge(a.claim.Service, b.claim.Service) })
-	causes := map[lb.ServiceName]string{}
-	for _, s := range sightings {
-		if len(s.observed.addresses) == 0 {
-			continue
-		}
-		if o := d.ipam.Adopt(s.claim); o.Cause != "" {
-			causes[o.Service] = o.Cause
-		}
-	}
-	for _, s := range sightings {
+	for out := range d.ipam.TakeOver(claims) {
+		d.write(out[0], sightings[out[0].Service])
+		d.apply(out[1:])
 		if ctx.Err() != nil {
 			return
 		}
-		d.assign(s, causes[s.claim.Service.Name])
 	}
 	d.report()
 	d.log.Info("taken over", lb.LogKeyCount, len(sightings),
@@ -182,11 +174,6 @@ func (d *decider) catchUp(ctx context.Context) {
 		case <-pause.C:
 		}
 	}
-}
-
-func byAge(a, b *lb.Service) int {
-	return cmp.Or(a.Created.Compare(b.Created),
-		cmp.Compare(a.Name.Namespace, b.Name.Namespace), cmp.Compare(a.Name.Name, b.Name.Name))
 }
 
 // handle looks at what has changed.
@@ -213,7 +200,7 @@ func (d *decider) reconcile(name lb.ServiceName) {
 	}
 	switch {
 	case ours:
-		d.assign(d.sight(s), "")
+		d.assign(d.sight(s))
 	case ok:
 		d.outbox.forget(name) // another implementation's: not even tidied up
 	case isKnown:
@@ -233,25 +220,20 @@ func (d *decider) sight(s *corev1.Service) sighting {
 	svc, problems := lb.ParseService(s)
 	seen := sighting{
 		uid:      s.UID,
-		claim:    ipam.Claim{Service: &svc, NamespaceLabels: d.objects.namespaceLabels(s.Namespace)},
+		claim:    ipam.NewClaim(&svc, problems, d.objects.namespaceLabels(s.Namespace)),
 		observed: observe(s, &svc),
 	}
 	for _, p := range problems {
-		switch {
-		case p.Fatal:
-			seen.claim.Invalid = strings.TrimPrefix(seen.claim.Invalid+"; "+p.Field+": "+p.Message, "; ")
-		case p.Reason == lb.ReasonDeprecated:
+		if p.Reason == lb.ReasonDeprecated {
 			seen.deprecated = append(seen.deprecated, p.Message)
 		}
 	}
 	return seen
 }
 
-// assign makes the claim the Service's current one. cause is why addresses found at
-// the takeover were not adopted.
-func (d *decider) assign(seen sighting, cause string) {
+// assign makes the claim the Service's current one.
+func (d *decider) assign(seen sighting) {
 	out := d.ipam.Assign(seen.claim)
-	out[0].Cause = firstNonEmpty(out[0].Cause, cause)
 	d.write(out[0], seen)
 	d.apply(out[1:])
 }
