@@ -339,3 +339,34 @@ func TestTenThousandAddresses(t *testing.T) {
 		}
 	})
 }
+
+// An address is admitted before anybody is told of it; what is not announced is no
+// longer admitted a second after the last change.
+func TestSocketsAdmitWhatIsAnnounced(t *testing.T) {
+	bubble(t, layer2.Options{}, func(f fixture) {
+		other := netip.MustParseAddr("192.0.2.101")
+		admitted := func(what string, want4, wantOther bool) {
+			t.Helper()
+			synctest.Wait()
+			if got, gotOther := f.network.Admitted(layer2.ARP, 2, lb4), f.network.Admitted(layer2.ARP, 2, other); got != want4 || gotOther != wantOther {
+				t.Errorf("%s: admits %s: %v, %s: %v, want %v and %v", what, lb4, got, other, gotOther, want4, wantOther)
+			}
+		}
+		f.follow(eth0)
+		f.announce(lb4)
+		time.Sleep(2 * time.Second)
+		admitted("an address is announced", true, false)
+		f.announce(other)
+		admitted("another one is announced", true, true)
+		f.Withdraw(lb4)
+		time.Sleep(2 * time.Second)
+		admitted("the first one is withdrawn", false, true)
+		f.Withdraw(other)
+		time.Sleep(2 * time.Second)
+		admitted("all are withdrawn", false, false)
+		f.follow()
+		f.follow(eth0)
+		f.announce(lb4)
+		admitted("the interface is back", true, true)
+	})
+}

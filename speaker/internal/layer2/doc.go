@@ -18,6 +18,10 @@
 // attachment is replaced, which opens a fresh socket, joins the groups again and
 // announces everything again: a recovery is the same code as a start.
 //
+// The kernel drops requests for other people's addresses before anybody is woken:
+// each socket admits what passes a [Sieve] of the addresses announced there, made
+// anew a second after the set has changed.
+//
 // Goroutines: Announcer.Run starts one per attachment, and that one three more:
 // one that serves the socket, and sleeps on a thread of its own for that, one that
 // announces, one that closes the socket at the end. All have ended when Run

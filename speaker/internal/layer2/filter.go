@@ -15,22 +15,26 @@ const snapLen = 0xffff
 
 // filter is the kernel's half of the parsers: it keeps a speaker asleep while
 // others are being asked for. It lets pass what parseRequest and
-// parseSolicitation may accept; they check again what it checks, since a filter
-// does not apply to what was queued before it.
-func filter(p Protocol) ([]bpf.RawInstruction, error) {
-	asks := asksByARP()
+// parseSolicitation may accept, if it asks for an address that the sieve lets
+// through; they check again what it checks, since a filter does not apply to what
+// was queued before it.
+func filter(p Protocol, s *Sieve) ([]bpf.RawInstruction, error) {
+	asks, target := asksByARP(), uint32(arpTargetAddrAt)
 	if p == NDP {
-		asks = asksByNDP()
+		asks, target = asksByNDP(), targetAt+12
 	}
-	pass := []bpf.Instruction{bpf.RetConstant{Val: snapLen}, bpf.RetConstant{Val: 0}}
-	raw, err := bpf.Assemble(resolve(slices.Concat(asks, reachesUs(), pass)))
+	pass := []bpf.Instruction{bpf.RetConstant{Val: snapLen}}
+	if s != nil {
+		pass = append([]bpf.Instruction{bpf.LoadAbsolute{Off: target, Size: 4}}, s.program()...)
+	}
+	raw, err := bpf.Assemble(slices.Concat(resolve(slices.Concat(asks, reachesUs())), pass))
 	if err != nil {
 		return nil, fmt.Errorf("assemble %s filter: %w", p, err)
 	}
 	return raw, nil
 }
 
-// drop marks, in a program not yet resolved, a jump to the program's end.
+// drop marks, in checks not yet resolved, a jump to where frames are dropped.
 const drop = 0xff
 
 // reachesUs drops what is not for this station, what it has sent itself, and
@@ -75,8 +79,10 @@ func asksByNDP() []bpf.Instruction {
 	}
 }
 
-// resolve replaces the jumps to drop by jumps to the last instruction.
+// resolve ends the checks with one instruction that drops the frame, to which the
+// jumps to drop lead, and past which what has met no objection goes on.
 func resolve(program []bpf.Instruction) []bpf.Instruction {
+	program = append(program, bpf.Jump{Skip: 1}, bpf.RetConstant{Val: 0})
 	for i, instruction := range program {
 		end := uint8(len(program) - i - 2)
 		switch jump := instruction.(type) {

@@ -12,9 +12,9 @@ import (
 
 // run interprets a filter outside of the kernel, where a frame has neither a
 // packet type nor a VLAN tag beside it: these are given.
-func runFilter(t testing.TB, p Protocol, frame []byte, packetType, tag uint32) bool {
+func runFilter(t testing.TB, p Protocol, s *Sieve, frame []byte, packetType, tag uint32) bool {
 	t.Helper()
-	raw, err := filter(p)
+	raw, err := filter(p, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func runFilter(t testing.TB, p Protocol, frame []byte, packetType, tag uint32) b
 
 func passes(t testing.TB, p Protocol, frame []byte) bool {
 	t.Helper()
-	return runFilter(t, p, frame, unix.PACKET_BROADCAST, 0)
+	return runFilter(t, p, nil, frame, unix.PACKET_BROADCAST, 0)
 }
 
 func TestFilter(t *testing.T) {
@@ -74,7 +74,7 @@ func TestFilter(t *testing.T) {
 		{"ARP request in NDP's socket", NDP, ask, unix.PACKET_BROADCAST, 0, false},
 	}
 	for _, tt := range tests {
-		if got := runFilter(t, tt.protocol, tt.frame, tt.packetType, tt.tag); got != tt.want {
+		if got := runFilter(t, tt.protocol, nil, tt.frame, tt.packetType, tt.tag); got != tt.want {
 			t.Errorf("%s: passes = %v, want %v", tt.name, got, tt.want)
 		}
 	}

@@ -25,7 +25,7 @@ type kernel struct {
 
 // Open implements Network.
 func (k *kernel) Open(p Protocol, i Interface) (Socket, error) {
-	program, err := filter(p)
+	program, err := filter(p, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func (k *kernel) Open(p Protocol, i Interface) (Socket, error) {
 	if p == NDP {
 		etherType = etherTypeIPv6
 	}
-	s := &packetSocket{kernel: k, fd: -1, bell: -1}
+	s := &packetSocket{kernel: k, protocol: p, fd: -1, bell: -1}
 	if err := s.open(i.Index, etherType, program); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s socket on %s: %w", p, i.Name, err), s.release())
 	}
@@ -54,11 +54,12 @@ func (k *kernel) Memberships(i Interface) Memberships { return newMemberships(i)
 // poller, and allocates for each answer besides. recvmmsg(2) and sendmmsg(2) were
 // tried with 32 requests outstanding and gained nothing.
 type packetSocket struct {
-	kernel *kernel
-	closed atomic.Bool
-	mu     sync.RWMutex // guards the descriptors: they are closed under the write lock
-	fd     int
-	bell   int // an eventfd(2) that ends every wait when the socket is closed
+	kernel   *kernel
+	protocol Protocol
+	closed   atomic.Bool
+	mu       sync.RWMutex // guards the descriptors: they are closed under the write lock
+	fd       int
+	bell     int // an eventfd(2) that ends every wait when the socket is closed
 }
 
 // open opens the socket. Until it is bound no frame reaches it, so that none
@@ -70,15 +71,40 @@ func (s *packetSocket) open(index int, etherType uint16, program []bpf.RawInstru
 	if s.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
 		return os.NewSyscallError("socket", err)
 	}
+	if err := s.attach(program); err != nil {
+		return err
+	}
+	return os.NewSyscallError("bind", unix.Bind(s.fd, &unix.SockaddrLinklayer{Protocol: networkOrder(etherType), Ifindex: index}))
+}
+
+// attach makes program the socket's filter, in place of the one before, if any.
+func (s *packetSocket) attach(program []bpf.RawInstruction) error {
 	instructions := make([]unix.SockFilter, len(program))
 	for i, p := range program {
 		instructions[i] = unix.SockFilter{Code: p.Op, Jt: p.Jt, Jf: p.Jf, K: p.K}
 	}
 	attach := unix.SockFprog{Len: uint16(len(instructions)), Filter: &instructions[0]}
-	if err := unix.SetsockoptSockFprog(s.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &attach); err != nil {
-		return os.NewSyscallError("setsockopt", err)
+	return os.NewSyscallError("setsockopt", unix.SetsockoptSockFprog(s.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &attach))
+}
+
+// Admit implements Socket. How long a filter may be is up to the node's
+// net.core.optmem_max: where the sieve does not fit, a coarser one does.
+func (s *packetSocket) Admit(sieve *Sieve) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed.Load() {
+		return net.ErrClosed
 	}
-	return os.NewSyscallError("bind", unix.Bind(s.fd, &unix.SockaddrLinklayer{Protocol: networkOrder(etherType), Ifindex: index}))
+	for {
+		program, err := filter(s.protocol, sieve)
+		if err != nil {
+			return err
+		}
+		if err := s.attach(program); sieve == nil || !errors.Is(err, unix.ENOMEM) {
+			return err
+		}
+		sieve = sieve.fold()
+	}
 }
 
 // Close implements Socket.

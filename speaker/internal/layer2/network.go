@@ -21,6 +21,11 @@ type Socket interface {
 	// for lack of buffers is dropped. The slices belong to whoever made them and
 	// are valid until the next frame. Serve is called once.
 	Serve(a Answerer) error
+	// Admit replaces what the socket goes by to drop frames that are none of this
+	// node's business before anybody is woken: a sieve of the addresses that may be
+	// asked for, nil for all. It may be called while Serve runs, and is all as it was
+	// after an error.
+	Admit(s *Sieve) error
 	// Send sends a frame. It may be called while Serve runs. It waits for room in
 	// the socket's buffer.
 	Send(frame []byte) error

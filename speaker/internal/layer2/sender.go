@@ -5,6 +5,8 @@ package layer2
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"net/netip"
 	"time"
 
@@ -20,7 +22,15 @@ type sender struct {
 	schedule *schedule
 	groups   *groups // nil for ARP
 	deaf     int     // addresses whose group could not be joined
+
+	sieve  *Sieve    // what the socket admits; nil: all
+	narrow time.Time // when to admit no more than is needed; zero: it is so
 }
+
+// narrowAfter is how long a change of the set leaves the socket admitting more than
+// it needs to: a filter for ten thousand addresses takes milliseconds to make, and
+// they come one by one.
+const narrowAfter = time.Second
 
 // announce keeps announcing until ctx ends or the socket fails.
 func (a *attachment) announce(ctx context.Context, socket Socket) (err error) {
@@ -57,11 +67,10 @@ func (s *sender) run(ctx context.Context) error {
 		case <-s.bell:
 			timer.Reset(0)
 		case now := <-timer.C:
-			s.update(now)
-			if err := s.send(ctx, now); err != nil {
+			if err := errors.Join(s.update(now), s.send(ctx, now)); err != nil {
 				return err
 			}
-			if wait, ok := s.schedule.wait(now); ok {
+			if wait, ok := s.wait(now); ok {
 				timer.Reset(wait)
 			}
 		}
@@ -76,17 +85,34 @@ func (s *sender) seed(now time.Time) {
 			s.schedule.add(e.Address, now)
 		}
 	}
+	s.narrow = now.Add(narrowAfter)
+}
+
+// wait returns how long there is nothing to do; false means until the bell rings.
+func (s *sender) wait(now time.Time) (time.Duration, bool) {
+	wait, ok := s.schedule.wait(now)
+	if s.narrow.IsZero() {
+		return wait, ok
+	}
+	untilNarrow := max(0, s.narrow.Sub(now))
+	if !ok {
+		return untilNarrow, true
+	}
+	return min(wait, untilNarrow), true
 }
 
 // update takes up what has changed in the table. It goes by what the table has
 // now, not by what happened to it.
-func (s *sender) update(now time.Time) {
+func (s *sender) update(now time.Time) error {
+	missed := false
 	for _, a := range s.take() {
 		if s.has(a) {
 			s.schedule.add(a, now)
+			missed = missed || !s.sieve.Passes(a)
 			continue
 		}
 		s.schedule.remove(a)
+		s.narrowBy(now.Add(narrowAfter))
 		if s.groups == nil {
 			continue
 		}
@@ -94,6 +120,30 @@ func (s *sender) update(now time.Time) {
 			s.log.Warn("a multicast group could not be left", lb.LogKeyIP, a, lb.LogKeyError, err)
 		}
 	}
+	if missed {
+		s.narrowBy(now.Add(narrowAfter))
+		return s.admit(nil)
+	}
+	if !s.narrow.IsZero() && !now.Before(s.narrow) {
+		s.narrow = time.Time{}
+		return s.admit(newSieve(len(s.schedule.items), maps.Keys(s.schedule.items)))
+	}
+	return nil
+}
+
+// narrowBy sets when the filter is narrowed, unless it is to be sooner.
+func (s *sender) narrowBy(t time.Time) {
+	if s.narrow.IsZero() {
+		s.narrow = t
+	}
+}
+
+func (s *sender) admit(sieve *Sieve) error {
+	s.sieve = sieve
+	if err := s.socket.Admit(sieve); err != nil {
+		return fmt.Errorf("replace the filter: %w", err)
+	}
+	return nil
 }
 
 // send announces what is due, as far as the budget goes.

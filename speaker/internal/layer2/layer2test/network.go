@@ -114,6 +114,14 @@ func (n *Network) Deliver(p layer2.Protocol, index int, frame []byte) bool {
 // IsOpen says whether there is an open socket.
 func (n *Network) IsOpen(p layer2.Protocol, index int) bool { return n.socket(p, index) != nil }
 
+// Admitted says whether the open socket lets frames about an address through.
+func (n *Network) Admitted(p layer2.Protocol, index int, a netip.Addr) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.sockets[port{protocol: p, index: index}]
+	return s != nil && s.sieve.Passes(a)
+}
+
 // Take returns the frames sent since it was called last.
 func (n *Network) Take() []Frame {
 	n.mu.Lock()
@@ -160,6 +168,7 @@ type socket struct {
 	frames  chan []byte
 	failed  chan error
 	done    chan struct{}
+	sieve   *layer2.Sieve // guarded by the network's lock
 }
 
 // Serve implements layer2.Socket.
@@ -176,6 +185,15 @@ func (s *socket) Serve(a layer2.Answerer) error {
 			}
 		}
 	}
+}
+
+// Admit implements layer2.Socket. Frames are delivered all the same: that the sieve
+// is what it should be is seen by Admitted.
+func (s *socket) Admit(sieve *layer2.Sieve) error {
+	s.network.mu.Lock()
+	defer s.network.mu.Unlock()
+	s.sieve = sieve
+	return nil
 }
 
 // Send implements layer2.Socket.
