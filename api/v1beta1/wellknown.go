@@ -26,8 +26,27 @@ const (
 	DeprecatedAnnotationAllowSharedIP = DeprecatedAnnotationPrefix + "allow-shared-ip"
 
 	// AnnotationAllocatedFromPool is written by the controller: the pool that
-	// the addresses of the Service came from.
+	// the addresses of the Service came from, or where they came from several,
+	// one for each address, separated by commas.
 	AnnotationAllocatedFromPool = AnnotationPrefix + "ip-allocated-from-pool"
+)
+
+// Annotations of Services that are Herald's own. Each is an opt-in; without them
+// everything is as in MetalLB.
+const (
+	HeraldAnnotationPrefix = "herald-lb.io/"
+
+	// AnnotationAllowLocalSharing permits a Service with externalTrafficPolicy
+	// Local to share an address with others of that policy that have another
+	// selector, if all of them have it: "true" or "false", the default.
+	AnnotationAllowLocalSharing = HeraldAnnotationPrefix + "allow-local-sharing"
+
+	// AnnotationDualStackFrom says where the two addresses of a dual-stack
+	// Service may come from: DualStackFromOnePool, the default, or
+	// DualStackFromAnyPools.
+	AnnotationDualStackFrom = HeraldAnnotationPrefix + "dual-stack-from"
+	DualStackFromOnePool    = "one-pool"
+	DualStackFromAnyPools   = "any-pools"
 )
 
 // Labels of the objects that Herald writes about Services and about itself.

@@ -24,7 +24,7 @@ func trimMeta(obj runtime.Object) {
 // TrimService keeps of a Service what lb.ParseService reads, and its conditions.
 func TrimService(s *corev1.Service) {
 	for key := range s.Annotations {
-		if !strings.HasPrefix(key, "metallb.io/") && !strings.HasPrefix(key, "metallb.universe.tf/") {
+		if !strings.HasPrefix(key, "metallb.io/") && !strings.HasPrefix(key, "herald-lb.io/") && !strings.HasPrefix(key, "metallb.universe.tf/") {
 			delete(s.Annotations, key)
 		}
 	}

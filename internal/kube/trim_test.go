@@ -15,6 +15,7 @@ func TestTrimServiceKeepsOurAnnotations(t *testing.T) {
 		Annotations: map[string]string{
 			"metallb.io/loadBalancerIPs":                       "192.0.2.1",
 			"metallb.universe.tf/allow-shared-ip":              "web",
+			"herald-lb.io/allow-local-sharing":                 "true",
 			"kubectl.kubernetes.io/last-applied-configuration": "{...}",
 		},
 	}}
@@ -22,6 +23,7 @@ func TestTrimServiceKeepsOurAnnotations(t *testing.T) {
 	want := map[string]string{
 		"metallb.io/loadBalancerIPs":          "192.0.2.1",
 		"metallb.universe.tf/allow-shared-ip": "web",
+		"herald-lb.io/allow-local-sharing":    "true",
 	}
 	if diff := cmp.Diff(want, s.Annotations); diff != "" {
 		t.Errorf("annotations (-want +got):\n%s", diff)

@@ -41,6 +41,16 @@ func (p *serviceParser) annotation(key, deprecated string) annotation {
 	return annotation{}
 }
 
+// choice reports whether an annotation of ours has the value that opts in, rather than
+// the default.
+func (p *serviceParser) choice(key, standard, optIn string) bool {
+	value, ok := p.object.Annotations[key]
+	if ok && value != standard && value != optIn {
+		p.reject(annotation{key: key}.field(), "%q is neither %q nor %q; use one of them, or remove the annotation", value, optIn, standard)
+	}
+	return value == optIn
+}
+
 // allocatedFrom returns the pool of the Service's addresses. Old releases of MetalLB
 // wrote it under the deprecated prefix. Users never write it, so they are not told.
 func allocatedFrom(s *corev1.Service) string {

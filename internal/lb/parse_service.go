@@ -41,6 +41,8 @@ func ParseService(s *corev1.Service) (Service, []Problem) {
 	}
 	svc.Pool = p.annotation(v1beta1.AnnotationAddressPool, v1beta1.DeprecatedAnnotationAddressPool).value
 	svc.SharingKey = p.annotation(v1beta1.AnnotationAllowSharedIP, v1beta1.DeprecatedAnnotationAllowSharedIP).value
+	svc.LocalSharing = p.choice(v1beta1.AnnotationAllowLocalSharing, "false", "true")
+	svc.AnyPools = p.choice(v1beta1.AnnotationDualStackFrom, v1beta1.DualStackFromOnePool, v1beta1.DualStackFromAnyPools)
 	svc.AllocatedFrom = allocatedFrom(s)
 	svc.Families = p.families(svc.FamilyPolicy)
 	svc.Ports = p.ports()

@@ -70,6 +70,16 @@ const (
 	ReasonNoLocalEndpoints
 	// ReasonNoPeer: this node has no BGP peer to advertise the address to.
 	ReasonNoPeer
+
+	// ReasonNoCommonNode: the Service shares the address, and is not announced because
+	// no node that suits it suits the older Services too.
+	ReasonNoCommonNode
+	// ReasonSharerElsewhere: this node does not suit another Service on the address.
+	ReasonSharerElsewhere
+	// ReasonOtherClass: the loadBalancerClass of the Service is not ours.
+	ReasonOtherClass
+	// ReasonTakingOver: nothing is given before every address in use has been taken over.
+	ReasonTakingOver
 )
 
 // String returns the reason as Kubernetes writes reasons: in CamelCase.
@@ -133,6 +143,14 @@ func (r Reason) String() string {
 		return "NoLocalEndpoints"
 	case ReasonNoPeer:
 		return "NoPeer"
+	case ReasonNoCommonNode:
+		return "NoCommonNode"
+	case ReasonSharerElsewhere:
+		return "SharerElsewhere"
+	case ReasonOtherClass:
+		return "OtherClass"
+	case ReasonTakingOver:
+		return "TakingOver"
 	}
 	return "Unknown"
 }

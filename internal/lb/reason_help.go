@@ -4,8 +4,9 @@ package lb
 
 // Reasons returns every reason, in the order of their declaration.
 func Reasons() []Reason {
-	all := make([]Reason, 0, ReasonNoPeer+1)
-	for r := range ReasonNoPeer + 1 {
+	const last = ReasonTakingOver
+	all := make([]Reason, 0, last+1)
+	for r := range last + 1 {
 		all = append(all, r)
 	}
 	return all
@@ -46,11 +47,11 @@ func (r Reason) Help() string {
 	case ReasonNotAllowed:
 		return "The serviceAllocation of the pool excludes the Service; change it, or use another pool."
 	case ReasonSharingRefused:
-		return "The address cannot be shared between these Services; give both the same sharing key and different ports, and with externalTrafficPolicy Local the same selector."
+		return "The address cannot be shared between these Services; give both the same sharing key and different ports, and with externalTrafficPolicy Local the same selector or the annotation herald-lb.io/allow-local-sharing."
 	case ReasonInvalidService:
 		return "An annotation or field of the Service cannot be used; the message names it: correct the Service."
 	case ReasonPoolBroken:
-		return "The pool of the Service's address is invalid, and the address stays as it is; correct the pool, whose Accepted condition says what is wrong."
+		return "The pool of the Service's address, or the one it names, is invalid: it gives nothing and takes nothing away; correct the pool, whose Accepted condition says what is wrong."
 	case ReasonAnnounced:
 		return "This node announces the address; there is nothing to do."
 	case ReasonNotOwner:
@@ -73,6 +74,14 @@ func (r Reason) Help() string {
 		return "The Service has externalTrafficPolicy Local and no endpoint on this node, which therefore advertises nothing; there is nothing to do."
 	case ReasonNoPeer:
 		return "This node has no BGP peer that the advertisements tell and that carries the address's family; see spec.peers of the advertisements, and nodeSelectors and dualStackAddressFamily of the peers."
+	case ReasonNoCommonNode:
+		return "The Service shares its address, with externalTrafficPolicy Local, and no node that may announce the address has endpoints of it and of the older Services too, which prevail; run endpoints of all of them on one node, or give the Service an address of its own."
+	case ReasonSharerElsewhere:
+		return "Another Service that shares the address has no endpoint on this node, which therefore leaves the address to nodes that have endpoints of all; there is nothing to do."
+	case ReasonOtherClass:
+		return "The loadBalancerClass of the Service is not the one that this controller serves with --lb-class, so nothing is written on it; correct the class by creating the Service anew, or see to the implementation whose class it is."
+	case ReasonTakingOver:
+		return "The controller has just begun to lead and gives nothing before it has taken over every address in use; wait, or see in its log what delays it."
 	}
 	return "The reason is unknown to this version."
 }

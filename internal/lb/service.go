@@ -5,6 +5,7 @@ package lb
 import (
 	"cmp"
 	"net/netip"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -38,6 +39,10 @@ type Service struct {
 	Pool string
 	// SharingKey is the allow-shared-ip annotation. Empty: never shared.
 	SharingKey string
+	// LocalSharing permits sharing between Services with Local and other Backends.
+	LocalSharing bool
+	// AnyPools permits the two addresses of a dual-stack Service to be from two pools.
+	AnyPools bool
 	// Ports are what the Service exposes, sorted.
 	Ports []Port
 	// Local is externalTrafficPolicy: Local.
@@ -48,8 +53,25 @@ type Service struct {
 
 	// Addresses are the LB IPs in status.loadBalancer.ingress, as found there.
 	Addresses []netip.Addr
-	// AllocatedFrom is the ip-allocated-from-pool annotation.
+	// AllocatedFrom is the ip-allocated-from-pool annotation: see PoolOf.
 	AllocatedFrom string
+}
+
+// PoolOf returns the name of the pool that an address in the Service's status was
+// allocated from, by the record on the Service: the only pool it names, or the one it
+// names in the place of the address. Empty: the record does not say.
+func (s *Service) PoolOf(a netip.Addr) string {
+	first, rest, several := strings.Cut(s.AllocatedFrom, ",")
+	if !several {
+		return first
+	}
+	for _, held := range s.Addresses {
+		if held == a {
+			return first
+		}
+		first, rest, _ = strings.Cut(rest, ",")
+	}
+	return ""
 }
 
 // CompareAge orders Services by creation, the oldest first. The API server's clock ticks

@@ -80,6 +80,20 @@ func TestParseService(t *testing.T) {
 			func(s *lb.Service) { s.Class = "example.com/lb" },
 		},
 		{
+			"opted in",
+			func(s *corev1.Service) {
+				annotate(s, "herald-lb.io/allow-local-sharing", "true", "herald-lb.io/dual-stack-from", "any-pools")
+			},
+			func(s *lb.Service) { s.LocalSharing, s.AnyPools = true, true },
+		},
+		{
+			"opted out",
+			func(s *corev1.Service) {
+				annotate(s, "herald-lb.io/allow-local-sharing", "false", "herald-lb.io/dual-stack-from", "one-pool")
+			},
+			func(*lb.Service) {},
+		},
+		{
 			"prefer dual-stack, IPv6 first",
 			func(s *corev1.Service) { dual(s, corev1.IPFamilyPolicyPreferDualStack) },
 			func(s *lb.Service) {
@@ -279,6 +293,14 @@ func TestParseServiceProblems(t *testing.T) {
 			},
 			"spec.clusterIPs", "there is only an IPv4 cluster IP",
 		},
+		{
+			"a choice that is none", func(s *corev1.Service) { annotate(s, "herald-lb.io/allow-local-sharing", "yes") },
+			"metadata.annotations[herald-lb.io/allow-local-sharing]", `"yes" is neither "true" nor "false"`,
+		},
+		{
+			"a choice left empty", func(s *corev1.Service) { annotate(s, "herald-lb.io/dual-stack-from", "") },
+			"metadata.annotations[herald-lb.io/dual-stack-from]", `"" is neither "any-pools" nor "one-pool"`,
+		},
 		{"port", func(s *corev1.Service) { s.Spec.Ports[0].Port = 65536 }, "spec.ports[0].port", "65536 is not a port number"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -307,6 +329,25 @@ func TestParseServiceProblems(t *testing.T) {
 				t.Errorf("the addresses it has must be kept (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestPoolOf(t *testing.T) {
+	t.Parallel()
+	both := []netip.Addr{addr("192.0.2.1"), addr("2001:db8::1")}
+	for _, tt := range []struct{ record, first, second string }{
+		{"", "", ""},
+		{"a", "a", "a"},
+		{"a,b", "a", "b"},
+		{"a,", "a", ""},
+	} {
+		s := lb.Service{Addresses: both, AllocatedFrom: tt.record}
+		if first, second := s.PoolOf(both[0]), s.PoolOf(both[1]); first != tt.first || second != tt.second {
+			t.Errorf("record %q: the addresses are of pools %q and %q; want %q and %q", tt.record, first, second, tt.first, tt.second)
+		}
+		if strange := s.PoolOf(addr("192.0.2.9")); strange != "" && tt.record != "a" {
+			t.Errorf("record %q: an address that the Service has not is of pool %q", tt.record, strange)
+		}
 	}
 }
 
