@@ -139,7 +139,7 @@ func (a *Allocator) rehome(c *claimant, st *step) (lost bool) {
 		}
 		lost = true
 		if ok {
-			st.blame(c, notAdmitted(next.pool))
+			st.blame(c, notAdmitted(next.pool, c))
 		} else {
 			st.blame(c, noPoolContains(g.addr))
 		}
@@ -236,7 +236,7 @@ func (a *Allocator) vacate(c *claimant, g grant) (free bool) {
 // objection returns why c may not have the address of g, whatever it claims.
 func (a *Allocator) objection(c *claimant, g grant) *refusal {
 	if !g.pool.Broken && !g.pool.admits(c) {
-		return &refusal{lb.ReasonNotAllowed, notAdmitted(g.pool)}
+		return &refusal{lb.ReasonNotAllowed, notAdmitted(g.pool, c)}
 	}
 	if t, ok := a.tenancies[g.addr]; ok {
 		return t.conflict(c)
@@ -246,6 +246,9 @@ func (a *Allocator) objection(c *claimant, g grant) *refusal {
 
 func noPoolContains(addr netip.Addr) string { return fmt.Sprintf("no pool contains %s", addr) }
 
-func notAdmitted(p *pool) string {
-	return fmt.Sprintf("serviceAllocation of pool %s does not select this Service", p.Name)
+// notAdmitted names the rule by which p keeps c out.
+func notAdmitted(p *pool, c *claimant) string {
+	s := c.claim.Service
+	return fmt.Sprintf("serviceAllocation of pool %s does not select this Service: %s",
+		p.Name, p.Exclusion(s.Name.Namespace, c.claim.NamespaceLabels, s.Labels))
 }

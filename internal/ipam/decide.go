@@ -225,7 +225,7 @@ func (a *Allocator) named(c *claimant) (*pool, *refusal) {
 	case p.Broken:
 		return nil, &refusal{lb.ReasonPoolBroken, fmt.Sprintf("pool %s, which the address-pool annotation names, is invalid; see its conditions", name)}
 	case !p.admits(c):
-		return nil, &refusal{lb.ReasonNotAllowed, notAdmitted(p)}
+		return nil, &refusal{lb.ReasonNotAllowed, notAdmitted(p, c)}
 	}
 	return p, nil
 }

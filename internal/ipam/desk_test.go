@@ -125,6 +125,9 @@ func local(backends string) func(*ipam.Claim) {
 	return func(c *ipam.Claim) { c.Service.Local, c.Service.Backends = true, backends }
 }
 
+// agrees opts in to sharing with Services that have another selector.
+func agrees(c *ipam.Claim) { c.Service.LocalSharing = true }
+
 func labelled(ls ...string) func(*ipam.Claim) {
 	return func(c *ipam.Claim) { c.Service.Labels = labels.Set{ls[0]: ls[1]} }
 }

@@ -317,7 +317,7 @@ func (w *world) randomClaim(name lb.ServiceName) ipam.Claim {
 	}
 	if c(2) == 1 {
 		s.SharingKey = pick(c, "k1", "k1", "k2")
-		s.Local, s.Backends = c.chance(4), pick(c, "app=a", "app=a", "app=b")
+		s.Local, s.Backends, s.LocalSharing = c.chance(3), pick(c, "app=a", "app=a", "app=b", "app=c"), c(2) == 1
 	}
 	if c.chance(4) {
 		s.Pool = pick(c, "a", "b", "c", "nowhere")

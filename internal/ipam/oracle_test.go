@@ -349,7 +349,10 @@ func (o *oracle) holders(a netip.Addr, w *wisher) []*wisher {
 }
 
 func mayShare(a, b *lb.Service) bool {
-	if a.SharingKey == "" || a.SharingKey != b.SharingKey || a.Local != b.Local || a.Local && a.Backends != b.Backends {
+	if a.SharingKey == "" || a.SharingKey != b.SharingKey || a.Local != b.Local {
+		return false
+	}
+	if a.Local && a.Backends != b.Backends && (!a.LocalSharing || !b.LocalSharing) {
 		return false
 	}
 	for _, p := range a.Ports {

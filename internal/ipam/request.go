@@ -70,7 +70,7 @@ func (a *Allocator) locate(c *claimant, addr netip.Addr) (grant, *refusal) {
 			addr, g.pool.Name, want)}
 	}
 	if !g.pool.admits(c) {
-		return g, &refusal{lb.ReasonNotAllowed, fmt.Sprintf("the requested address %s is in pool %s, whose serviceAllocation does not select this Service", addr, g.pool.Name)}
+		return g, &refusal{lb.ReasonNotAllowed, fmt.Sprintf("the requested address %s is in pool %s, but %s", addr, g.pool.Name, notAdmitted(g.pool, c))}
 	}
 	return g, nil
 }

@@ -294,6 +294,39 @@ func TestRules(t *testing.T) {
 			d.release("web")
 			d.want("port", "192.0.2.1 a Allocated")
 		},
+		"sharing with another selector, if all agree to it": func(d *desk) {
+			d.pools(pool("a", v4a))
+			d.claim("l1", shares("k", 81), local("app=x"), agrees)
+			d.claim("l2", shares("k", 82), local("app=y"), agrees)
+			d.want("l2", "192.0.2.1 a Allocated")
+			d.claim("l3", shares("k", 83), local("app=x"))
+			d.want("l3", "192.0.2.2 a Allocated")
+			d.claim("l4", shares("k", 84), local("app=z"), agrees, asks("192.0.2.2"))
+			d.want("l4", "SharingRefused")
+			d.says("l4", "selector", "allow-local-sharing", "missing from shop/l3")
+			d.claim("l5", shares("k", 85), local("app=z"), asks("192.0.2.1"))
+			d.want("l5", "SharingRefused")
+			d.says("l5", "missing from this one")
+			d.claim("l6", shares("k", 86), local("app=z"), asks("192.0.2.2"))
+			d.says("l6", "missing from shop/l3 and this one")
+			d.claim("cluster", shares("k", 87), asks("192.0.2.1"), agrees)
+			d.want("cluster", "SharingRefused")
+			d.says("cluster", "externalTrafficPolicy")
+		},
+		"who does not agree to other selectors any more loses the address": func(d *desk) {
+			d.pools(pool("a", of("192.0.2.1", "192.0.2.1")))
+			d.claim("l1", shares("k", 81), local("app=x"), agrees)
+			d.claim("l2", shares("k", 82), local("app=y"), agrees)
+			d.want("l2", "192.0.2.1 a Allocated")
+			d.claim("l2", shares("k", 82), local("app=y"))
+			d.want("l2", "PoolFull")
+			if c := d.last["l2"].Cause; !strings.Contains(c, "allow-local-sharing") {
+				d.Errorf("it lost the address because %q", c)
+			}
+			d.want("l1", "192.0.2.1 a Allocated")
+			d.claim("l2", shares("k", 82), local("app=x"))
+			d.want("l2", "192.0.2.1 a Allocated")
+		},
 		"sharing is looked at again when a claim changes": func(d *desk) {
 			d.pools(pool("a", of("192.0.2.1", "192.0.2.1")))
 			d.claim("x", shares("k", 80))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/btree"
 
+	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/internal/lb"
 )
 
@@ -27,8 +28,12 @@ type tenancy struct {
 // join. Addresses on equal terms are interchangeable, which spares looking at
 // each of the many addresses that a much used key can have.
 type terms struct {
-	local    bool
+	local bool
+	// backends are those of all who have the address, with externalTrafficPolicy Local.
+	// Empty: theirs differ, and they all agree to that.
 	backends string
+	// lenient reports that all of them agree to other backends.
+	lenient bool
 	// ports is the sorted list of ports in use in packed form.
 	ports string
 }
@@ -77,11 +82,23 @@ func mayShare(addr func() string, holder, applicant *lb.Service) *refusal {
 	case holder.Local != applicant.Local:
 		return refuse(lb.ReasonSharingRefused,
 			"is shared by Service %s, which has another externalTrafficPolicy; Services that share must agree", holder.Name)
-	case holder.Local && holder.Backends != applicant.Backends:
-		return refuse(lb.ReasonSharingRefused,
-			"is shared by Service %s, which has another selector; with externalTrafficPolicy Local the selectors must be equal", holder.Name)
+	case holder.Local && holder.Backends != applicant.Backends && !(holder.LocalSharing && applicant.LocalSharing):
+		return refuse(lb.ReasonSharingRefused, "is shared by Service %s, which has another selector; "+
+			"with externalTrafficPolicy Local the selectors must be equal, or each of these Services must have the annotation %s: %q, which is missing from %s",
+			holder.Name, v1beta1.AnnotationAllowLocalSharing, "true", unwilling(holder, applicant))
 	}
 	return nil
+}
+
+// unwilling names those of the two who do not agree to another selector.
+func unwilling(holder, applicant *lb.Service) string {
+	switch {
+	case applicant.LocalSharing:
+		return holder.Name.String()
+	case holder.LocalSharing:
+		return "this one"
+	}
+	return holder.Name.String() + " and this one"
 }
 
 // regroup files the address under the terms on which others may join now. It
@@ -146,7 +163,7 @@ func (s *stock) leave(t *tenancy) {
 func (s *stock) joinable(c *claimant) (lowest position, ok bool) {
 	svc := c.claim.Service
 	for t, group := range s.shared[svc.SharingKey] {
-		if t.local != svc.Local || t.local && t.backends != svc.Backends || overlap(group.ports, svc.Ports) {
+		if !t.admit(svc) || overlap(group.ports, svc.Ports) {
 			continue
 		}
 		if p, _ := group.positions.Min(); !ok || p.less(lowest) {
@@ -154,6 +171,11 @@ func (s *stock) joinable(c *claimant) (lowest position, ok bool) {
 		}
 	}
 	return lowest, ok
+}
+
+// admit reports whether a Service may join but for its ports.
+func (t *terms) admit(s *lb.Service) bool {
+	return t.local == s.Local && (!t.local || t.backends == s.Backends || t.lenient && s.LocalSharing)
 }
 
 func overlap(a, b []lb.Port) bool {
@@ -177,8 +199,15 @@ func termsOf(holders []*claimant) (terms, []lb.Port) {
 	})
 	first := holders[0].claim.Service
 	t := terms{local: first.Local, ports: pack(ports)}
-	if t.local {
-		t.backends = first.Backends
+	if !t.local {
+		return t, ports
+	}
+	t.backends, t.lenient = first.Backends, true
+	for _, h := range holders {
+		t.lenient = t.lenient && h.claim.Service.LocalSharing
+		if h.claim.Service.Backends != t.backends {
+			t.backends = ""
+		}
 	}
 	return t, ports
 }

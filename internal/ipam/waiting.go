@@ -40,7 +40,7 @@ func poolWait(c *claimant, groups [][]*pool, families []lb.Family) wait {
 	line.WriteString(string(s.FamilyPolicy))
 	if s.SharingKey != "" {
 		t, _ := termsOf([]*claimant{c})
-		fmt.Fprintf(&line, "|%q %t %q %q", s.SharingKey, t.local, t.backends, t.ports)
+		fmt.Fprintf(&line, "|%q %t %q %t %q", s.SharingKey, t.local, t.backends, t.lenient, t.ports)
 	}
 	for _, f := range families {
 		line.WriteString(f.String())
