@@ -29,7 +29,7 @@
 //
 // # Goroutines
 //
-// New starts nothing. [Members.Run] owns three goroutines of its own (joining,
+// New starts nothing. [Members.Run] owns four goroutines of its own (joining, seeking,
 // settling, key rotation) and those of memberlist, and returns after its own have
 // ended; of memberlist's a few may still run into their timeouts, a second at most.
 package gossip

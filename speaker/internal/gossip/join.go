@@ -61,6 +61,20 @@ func (m *Members) join(ctx context.Context, list *memberlist.Memberlist) {
 	}
 }
 
+// seek asks the peers that Seek names, until ctx ends.
+func (m *Members) seek(ctx context.Context, list *memberlist.Memberlist) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case name := <-m.sought:
+			if missing := m.missing(); missing[name].IsValid() {
+				m.ask(list, missing, []lb.NodeName{name})
+			}
+		}
+	}
+}
+
 // due picks a few of the missing peers that may be asked now, those that have been
 // tried least first, and puts them off for their next turn. Among equals chance
 // decides, so that speakers that start together do not all ask the same one. Without

@@ -49,6 +49,8 @@ type Members struct {
 	settled chan struct{} // closed once
 	joining chan struct{} // bell for the joining goroutine
 	moved   chan struct{} // bell for the settling goroutine
+	told    chan []byte   // messages to be read
+	sought  chan lb.NodeName
 
 	list atomic.Pointer[memberlist.Memberlist] // nil until Run has created it
 
@@ -56,6 +58,8 @@ type Members struct {
 	alive map[lb.NodeName]struct{}
 	peers map[lb.NodeName]netip.Addr // nil until SetPeers
 	met   bool                       // another member has told us whom it knows
+	left  map[lb.NodeName]struct{}   // those that took their leave, until they are back
+	known map[lb.NodeName]string     // where each member is reached that has been seen
 }
 
 // New returns the members as far as they are known: this one. It starts nothing.
@@ -74,7 +78,11 @@ func New(c Config, log *slog.Logger, reg prometheus.Registerer) (*Members, error
 		settled: make(chan struct{}),
 		joining: make(chan struct{}, 1),
 		moved:   make(chan struct{}, 1),
+		told:    make(chan []byte, messageRoom),
+		sought:  make(chan lb.NodeName, messageRoom),
 		alive:   map[lb.NodeName]struct{}{c.Node: {}},
+		left:    make(map[lb.NodeName]struct{}),
+		known:   make(map[lb.NodeName]string),
 	}
 	m.metrics = newMetrics(reg, m)
 	return m, nil
@@ -178,9 +186,15 @@ func (m *Members) note(n *memberlist.Node, event string, alive bool) {
 		return // we are alive until we are gone, also while leaving
 	}
 	m.mu.Lock()
-	if alive {
+	delete(m.left, name)
+	switch {
+	case alive:
 		m.alive[name] = struct{}{}
-	} else {
+		m.known[name] = addressOf(n)
+	case n.State == memberlist.StateLeft:
+		m.left[name] = struct{}{}
+		fallthrough
+	default:
 		delete(m.alive, name)
 	}
 	count := len(m.alive)

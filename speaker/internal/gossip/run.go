@@ -36,6 +36,7 @@ func (m *Members) Run(ctx context.Context) error {
 	var group errgroup.Group
 	group.Go(func() error { m.join(ctx, list); return nil })
 	group.Go(func() error { m.settle(ctx); return nil })
+	group.Go(func() error { m.seek(ctx, list); return nil })
 	group.Go(func() error { keys.rotate(ctx); return nil })
 	<-ctx.Done()
 
@@ -55,7 +56,7 @@ func (m *Members) create(keys *keys) (*memberlist.Memberlist, error) {
 	c.Label = Label
 	c.BindAddr, c.BindPort = m.config.Bind.String(), int(m.config.Port)
 	c.AdvertisePort = c.BindPort
-	c.Events, c.Merge = m, m
+	c.Events, c.Merge, c.Delegate = m, m, messages{m}
 	c.Logger = newLogger(m.log, time.Now)
 	if keys != nil {
 		c.Keyring = keys.ring
