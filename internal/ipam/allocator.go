@@ -38,7 +38,7 @@ func (a *Allocator) Adopt(claim Claim) Outcome {
 	c := a.claimant(claim)
 	st := newStep(a, c)
 	for _, addr := range claim.Service.Addresses {
-		g, ok := a.home(addr, claim.Service.AllocatedFrom)
+		g, ok := a.home(addr, claim.Service.PoolOf(addr))
 		if !ok {
 			c.shrunk = true
 			st.blame(c, noPoolContains(addr))

@@ -29,9 +29,9 @@ type Outcome struct {
 	// Addresses are what the Service has now, in the order of its status. They
 	// must not be modified. Empty: none.
 	Addresses []netip.Addr
-	// Pool is where the first of Addresses comes from, or, because that could not be
-	// told from the pools, the Broken pool that one of them is from. Empty without
-	// addresses.
+	// Pool is where Addresses come from. If that are several pools, it is a list with
+	// one for each address, separated by commas; lb.Service.PoolOf reads it. Empty
+	// without addresses.
 	Pool string
 	// Reason is lb.ReasonAllocated where the Service has what it claims, and else
 	// why it has not, even if it still has other addresses.
@@ -115,6 +115,9 @@ func (c *claimant) prefersBoth() bool {
 	s := c.claim.Service
 	return s.FamilyPolicy == corev1.IPFamilyPolicyPreferDualStack && len(s.Families) == 2
 }
+
+// mixes reports whether two addresses may be from two pools.
+func (c *claimant) mixes() bool { return c.claim.Service.AnyPools && len(c.families()) == 2 }
 
 // families returns the families in which the claimant may have an address, the
 // primary one first.

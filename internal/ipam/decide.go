@@ -101,7 +101,7 @@ func (c *claimant) satisfiedBy(kept []grant) bool {
 }
 
 // complete adds the second address that c prefers to have, from the pool of the
-// first and no other, or says why it is lacking.
+// first, or says why it is lacking.
 func (a *Allocator) complete(c *claimant, d *decision) {
 	if p := brokenPoolOf(d.grants); p != nil {
 		d.verdict = &refusal{lb.ReasonPoolBroken, fmt.Sprintf("pool %s is invalid; the address stays until it is deleted", p.Name)}
@@ -110,14 +110,40 @@ func (a *Allocator) complete(c *claimant, d *decision) {
 	if !c.prefersBoth() || len(d.grants) != 1 || len(c.claim.Service.Requested) > 0 {
 		return
 	}
-	first := d.grants[0]
-	f := otherFamily(lb.FamilyOf(first.addr))
-	if g, ok := a.assignable(c, first.pool, f); ok {
-		d.grants = []grant{first, g}
+	pair, groups := a.join(c, d.grants[0])
+	if pair != nil {
+		d.grants = pair
 		return
 	}
-	d.lacking = noSecond(first.pool, f)
-	d.waits = poolWait(c, [][]*pool{{first.pool}}, []lb.Family{f})
+	f := otherFamily(lb.FamilyOf(d.grants[0].addr))
+	d.lacking = c.noSecond(groups, f)
+	d.waits = poolWait(c, groups, []lb.Family{f})
+}
+
+// join adds to an address one of the other family: from the same pool or, where c agrees
+// to that, from the first pool that has one. Nil: there is none in these pools.
+func (a *Allocator) join(c *claimant, first grant) (pair []grant, groups [][]*pool) {
+	groups = [][]*pool{{first.pool}}
+	if c.mixes() {
+		eligible, _ := a.eligible(c) // if there are none, there is the first pool
+		groups = append(groups, eligible...)
+	}
+	if g, ok := a.firstOfFamily(c, groups, otherFamily(lb.FamilyOf(first.addr))); ok {
+		return []grant{first, g}, groups
+	}
+	return nil, groups
+}
+
+// firstOfFamily takes an address of the family from the first pool that has one.
+func (a *Allocator) firstOfFamily(c *claimant, groups [][]*pool, f lb.Family) (grant, bool) {
+	for _, group := range groups {
+		for _, p := range group {
+			if g, ok := a.assignable(c, p, f); ok {
+				return g, true
+			}
+		}
+	}
+	return grant{}, false
 }
 
 // seek finds the addresses that c claims. kept is what it may stay with: of two
@@ -128,46 +154,67 @@ func (a *Allocator) seek(c *claimant, kept []grant) ([]grant, *refusal, wait) {
 		return a.requested(c)
 	}
 	if part := c.fromNamedPool(kept); len(part) == 1 && len(c.families()) == 2 {
-		f := otherFamily(lb.FamilyOf(part[0].addr))
-		if g, ok := a.assignable(c, part[0].pool, f); ok {
-			return []grant{part[0], g}, nil, wait{}
+		if pair, _ := a.join(c, part[0]); pair != nil {
+			return pair, nil, wait{}
 		}
 	}
 	groups, refused := a.eligible(c)
 	if refused != nil {
 		return nil, refused, wait{}
 	}
-	families := c.families()
 	pairOnly := c.requiresBoth() || c.shrunk && c.conforms(kept)
-	for _, group := range groups {
-		if granted := a.fromPools(c, group, pairOnly); granted != nil {
-			return granted, nil, wait{}
-		}
+	if granted := a.fromGroups(c, groups, pairOnly); granted != nil {
+		return granted, nil, wait{}
 	}
-	return nil, noneFree(slices.Concat(groups...), families, c.requiresBoth()), poolWait(c, groups, families)
+	return nil, c.noneFree(slices.Concat(groups...)), poolWait(c, groups, c.families())
 }
 
-// fromPools takes the addresses from the first pool that has them: both families
-// where two are wanted, and then, unless they must be a pair, one of them.
-func (a *Allocator) fromPools(c *claimant, pools []*pool, pairOnly bool) []grant {
-	families := c.families()
-	if len(families) == 2 {
-		for _, p := range pools {
-			v4, ok4 := a.assignable(c, p, lb.IPv4)
-			v6, ok6 := a.assignable(c, p, lb.IPv6)
-			if ok4 && ok6 {
-				return []grant{v4, v6}
-			}
-		}
-		if pairOnly {
-			return nil
-		}
-	}
-	for _, f := range families {
-		for _, p := range pools {
-			if g, ok := a.assignable(c, p, f); ok {
+// fromGroups takes the addresses from the first group that has them: both families where
+// two are wanted, and then, unless they must be a pair, one of them. Who agrees to two
+// pools is given one address only if there are not two in all groups together.
+func (a *Allocator) fromGroups(c *claimant, groups [][]*pool, pairOnly bool) []grant {
+	single := func(group []*pool) []grant {
+		for _, f := range c.families() {
+			if g, ok := a.firstOfFamily(c, [][]*pool{group}, f); ok && !pairOnly {
 				return []grant{g}
 			}
+		}
+		return nil
+	}
+	for _, group := range groups {
+		if granted := a.pairOf(c, group); granted != nil {
+			return granted
+		}
+		if granted := single(group); granted != nil && !c.mixes() {
+			return granted
+		}
+	}
+	if !c.mixes() {
+		return nil
+	}
+	v4, ok4 := a.firstOfFamily(c, groups, lb.IPv4)
+	v6, ok6 := a.firstOfFamily(c, groups, lb.IPv6)
+	if ok4 && ok6 {
+		return []grant{v4, v6}
+	}
+	for _, group := range groups {
+		if granted := single(group); granted != nil {
+			return granted
+		}
+	}
+	return nil
+}
+
+// pairOf takes both addresses of a dual-stack claim from the first pool that has them.
+func (a *Allocator) pairOf(c *claimant, pools []*pool) []grant {
+	if len(c.families()) < 2 {
+		return nil
+	}
+	for _, p := range pools {
+		v4, ok4 := a.assignable(c, p, lb.IPv4)
+		v6, ok6 := a.assignable(c, p, lb.IPv6)
+		if ok4 && ok6 {
+			return []grant{v4, v6}
 		}
 	}
 	return nil
@@ -191,7 +238,10 @@ func (a *Allocator) assignable(c *claimant, p *pool, f lb.Family) (grant, bool) 
 func (a *Allocator) eligible(c *claimant) ([][]*pool, *refusal) {
 	if c.claim.Service.Pool != "" {
 		p, refused := a.named(c)
-		return [][]*pool{{p}}, refused
+		if refused != nil {
+			return nil, refused
+		}
+		return [][]*pool{{p}}, nil
 	}
 	var pinned, open []*pool
 	for _, p := range a.atlas.pools {

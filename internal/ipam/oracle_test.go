@@ -63,7 +63,7 @@ func (o *oracle) adopt(c ipam.Claim) {
 	w := &wisher{Claim: c}
 	o.claims = append(o.claims, w)
 	for _, a := range c.Service.Addresses {
-		p := o.poolFor(a, c.Service.AllocatedFrom)
+		p := o.poolFor(a, c.Service.PoolOf(a))
 		if p == nil {
 			w.shrunk = true
 			continue
@@ -186,10 +186,25 @@ func (o *oracle) topUp(w *wisher, has []held) ([]held, lb.Reason, bool) {
 	if !prefersPair(w) || len(has) != 1 {
 		return has, lb.ReasonAllocated, false
 	}
-	if a, ok := o.first(w, o.pool(has[0].pool), other(has[0].addr)); ok {
-		return []held{has[0], {a, has[0].pool}}, lb.ReasonAllocated, false
+	if pair := o.paired(w, has[0]); pair != nil {
+		return pair, lb.ReasonAllocated, false
 	}
 	return has, lb.ReasonAllocated, true
+}
+
+// paired adds the other family to an address: from its pool, or from any if w agrees.
+func (o *oracle) paired(w *wisher, has held) []held {
+	pools := []*lb.Pool{o.pool(has.pool)}
+	if w.Service.AnyPools {
+		tiers, _ := o.tiers(w)
+		pools = append(pools, slices.Concat(tiers[0], tiers[1])...)
+	}
+	for _, p := range pools {
+		if a, ok := o.first(w, p, other(has.addr)); ok {
+			return []held{has, {a, p.Name}}
+		}
+	}
+	return nil
 }
 
 func (o *oracle) find(w *wisher, kept []held, conforms bool) ([]held, lb.Reason) {
@@ -199,20 +214,61 @@ func (o *oracle) find(w *wisher, kept []held, conforms bool) ([]held, lb.Reason)
 	}
 	families := wanted(w)
 	if part := named(s, kept); len(part) == 1 && len(families) == 2 {
-		if a, ok := o.first(w, o.pool(part[0].pool), other(part[0].addr)); ok {
-			return []held{part[0], {a, part[0].pool}}, lb.ReasonAllocated
+		if pair := o.paired(w, part[0]); pair != nil {
+			return pair, lb.ReasonAllocated
 		}
 	}
-	var tiers [2][]*lb.Pool
+	tiers, refused := o.tiers(w)
+	if refused != lb.ReasonAllocated {
+		return nil, refused
+	}
+	pairOnly := s.FamilyPolicy == corev1.IPFamilyPolicyRequireDualStack || w.shrunk && conforms
+	all := slices.Concat(tiers[0], tiers[1])
+	if s.AnyPools && len(families) == 2 {
+		if granted := o.fromAny(w, tiers); granted != nil {
+			return granted, lb.ReasonAllocated
+		}
+		if s.FamilyPolicy == corev1.IPFamilyPolicyRequireDualStack {
+			has := func(f lb.Family) bool {
+				return slices.ContainsFunc(all, func(p *lb.Pool) bool { return len(list(p, f)) > 0 })
+			}
+			if has(lb.IPv4) && has(lb.IPv6) {
+				return nil, lb.ReasonPoolFull
+			}
+			return nil, lb.ReasonFamilyMissing
+		}
+	}
+	for _, tier := range tiers {
+		if granted := o.fromTier(w, tier, families, pairOnly); granted != nil {
+			return granted, lb.ReasonAllocated
+		}
+	}
+	for _, p := range all {
+		n := 0
+		for _, f := range families {
+			if len(list(p, f)) > 0 {
+				n++
+			}
+		}
+		if n == len(families) || n > 0 && s.FamilyPolicy != corev1.IPFamilyPolicyRequireDualStack {
+			return nil, lb.ReasonPoolFull
+		}
+	}
+	return nil, lb.ReasonFamilyMissing
+}
+
+// tiers are the pools that may serve w: those that select it, and those for all.
+func (o *oracle) tiers(w *wisher) (tiers [2][]*lb.Pool, refused lb.Reason) {
+	s := w.Service
 	if s.Pool != "" {
 		p := o.pool(s.Pool)
 		switch {
 		case p == nil:
-			return nil, lb.ReasonUnknownPool
+			return tiers, lb.ReasonUnknownPool
 		case p.Broken:
-			return nil, lb.ReasonPoolBroken
+			return tiers, lb.ReasonPoolBroken
 		case !admits(p, w):
-			return nil, lb.ReasonNotAllowed
+			return tiers, lb.ReasonNotAllowed
 		}
 		tiers[0] = []*lb.Pool{p}
 	} else {
@@ -229,30 +285,35 @@ func (o *oracle) find(w *wisher, kept []held, conforms bool) ([]held, lb.Reason)
 			}
 		}
 		if !some {
-			return nil, lb.ReasonNoPool
+			return tiers, lb.ReasonNoPool
 		}
 		if len(tiers[0])+len(tiers[1]) == 0 {
-			return nil, lb.ReasonNoMatchingPool
+			return tiers, lb.ReasonNoMatchingPool
 		}
 	}
-	pairOnly := s.FamilyPolicy == corev1.IPFamilyPolicyRequireDualStack || w.shrunk && conforms
+	return tiers, lb.ReasonAllocated
+}
+
+// fromAny gives both families to one who does not mind that they are from two pools.
+func (o *oracle) fromAny(w *wisher, tiers [2][]*lb.Pool) []held {
 	for _, tier := range tiers {
-		if granted := o.fromTier(w, tier, families, pairOnly); granted != nil {
-			return granted, lb.ReasonAllocated
+		if granted := o.fromTier(w, tier, []lb.Family{lb.IPv4, lb.IPv6}, true); granted != nil {
+			return granted
 		}
 	}
-	for _, p := range slices.Concat(tiers[0], tiers[1]) {
-		n := 0
-		for _, f := range families {
-			if len(list(p, f)) > 0 {
-				n++
+	var pair []held
+	for _, f := range []lb.Family{lb.IPv4, lb.IPv6} {
+		for _, p := range slices.Concat(tiers[0], tiers[1]) {
+			if a, ok := o.first(w, p, f); ok {
+				pair = append(pair, held{a, p.Name})
+				break
 			}
 		}
-		if n == len(families) || n > 0 && s.FamilyPolicy != corev1.IPFamilyPolicyRequireDualStack {
-			return nil, lb.ReasonPoolFull
-		}
 	}
-	return nil, lb.ReasonFamilyMissing
+	if len(pair) == 2 {
+		return pair
+	}
+	return nil
 }
 
 func (o *oracle) fromTier(w *wisher, tier []*lb.Pool, families []lb.Family, pairOnly bool) []held {
@@ -302,7 +363,7 @@ func (o *oracle) findRequested(w *wisher) ([]held, lb.Reason) {
 		}
 		granted = append(granted, held{a, p.Name})
 	}
-	if len(granted) == 2 && granted[0].pool != granted[1].pool {
+	if len(granted) == 2 && granted[0].pool != granted[1].pool && !s.AnyPools {
 		return nil, lb.ReasonOutsidePools
 	}
 	for _, h := range granted {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/internal/lb"
 )
 
@@ -25,9 +26,9 @@ func (a *Allocator) requested(c *claimant) ([]grant, *refusal, wait) {
 		}
 		grants = append(grants, g)
 	}
-	if len(grants) == 2 && grants[0].pool != grants[1].pool {
-		return nil, &refusal{lb.ReasonOutsidePools, fmt.Sprintf("%s is in pool %s and %s in pool %s; both must be in one pool",
-			grants[0].addr, grants[0].pool.Name, grants[1].addr, grants[1].pool.Name)}, wait{}
+	if len(grants) == 2 && grants[0].pool != grants[1].pool && !c.mixes() {
+		return nil, &refusal{lb.ReasonOutsidePools, fmt.Sprintf("%s is in pool %s and %s in pool %s; both must be in one pool%s",
+			grants[0].addr, grants[0].pool.Name, grants[1].addr, grants[1].pool.Name, unlessMixed)}, wait{}
 	}
 	for _, g := range grants {
 		if t, ok := a.tenancies[g.addr]; ok {
@@ -75,40 +76,88 @@ func (a *Allocator) locate(c *claimant, addr netip.Addr) (grant, *refusal) {
 	return g, nil
 }
 
+// unlessMixed is what lifts the rule that both addresses of a Service are from one pool.
+const unlessMixed = ", unless the annotation " + v1beta1.AnnotationDualStackFrom + " is " + v1beta1.DualStackFromAnyPools
+
 // noneFree says that the pools have no address of the families to give: because
-// they never had, or because all are in use. With both set, only a pool that has
-// both families would do; else one of either suffices. The message speaks of totals
-// only, which do not change while a Service waits.
-func noneFree(pools []*pool, families []lb.Family, both bool) *refusal {
-	var full []string
-	for _, p := range pools {
-		var sizes []string
-		for _, f := range families {
-			if p.has(f) {
-				sizes = append(sizes, fmt.Sprintf("%d %s", p.stock(f).capacity, f))
-			}
+// they never had, or because all are in use. Where both are required, only a pool that
+// has both families would do, unless two pools may make up the pair; else one of either
+// suffices. The message speaks of totals only, which do not change while a Service waits.
+func (c *claimant) noneFree(pools []*pool) *refusal {
+	families := c.families()
+	switch absent := absentFrom(pools, families); {
+	case !c.requiresBoth():
+		if full := sizes(pools, families, 1); len(full) > 0 {
+			return &refusal{lb.ReasonPoolFull, "every address is in use in " + listFirst(full)}
 		}
-		if len(sizes) == len(families) || len(sizes) > 0 && !both {
-			full = append(full, fmt.Sprintf("%s (%s)", p.Name, strings.Join(sizes, ", ")))
-		}
+		return c.familyMissing(pools, families, "")
+	case len(absent) > 0:
+		return c.familyMissing(pools, absent, "")
+	case c.mixes():
+		return &refusal{lb.ReasonPoolFull, "there is no free address of each family in " + listFirst(sizes(pools, families, 1))}
 	}
-	if len(full) > 0 {
-		return &refusal{lb.ReasonPoolFull, "every address is in use in " + listFirst(full)}
+	if full := sizes(pools, families, len(families)); len(full) > 0 {
+		return &refusal{lb.ReasonPoolFull, "there is no free address of each family in " + listFirst(full)}
 	}
+	return c.familyMissing(pools, families, "; both must be from one pool"+unlessMixed)
+}
+
+// familyMissing says that none of the pools has addresses of the families.
+func (c *claimant) familyMissing(pools []*pool, families []lb.Family, rule string) *refusal {
 	names := make([]string, len(pools))
 	for i, p := range pools {
 		names[i] = p.Name
 	}
-	return &refusal{lb.ReasonFamilyMissing, fmt.Sprintf("no pool that may serve this Service has %s addresses: there is %s",
-		joinFamilies(families), listFirst(names))}
+	return &refusal{lb.ReasonFamilyMissing, fmt.Sprintf("no pool that may serve this Service has %s addresses: there is %s%s",
+		joinFamilies(families), listFirst(names), rule)}
 }
 
-// noSecond says that the pool of a first address has none of f to go with it.
-func noSecond(p *pool, f lb.Family) string {
-	if p.has(f) {
-		return noneFree([]*pool{p}, []lb.Family{f}, false).message
+// absentFrom returns the families that none of the pools has.
+func absentFrom(pools []*pool, families []lb.Family) []lb.Family {
+	return slices.DeleteFunc(slices.Clone(families), func(f lb.Family) bool {
+		return slices.ContainsFunc(pools, func(p *pool) bool { return p.has(f) })
+	})
+}
+
+// sizes returns how large those pools are that have at least so many of the families.
+func sizes(pools []*pool, families []lb.Family, least int) []string {
+	var all []string
+	for _, p := range pools {
+		var words []string
+		for _, f := range families {
+			if p.has(f) {
+				words = append(words, fmt.Sprintf("%d %s", p.stock(f).capacity, f))
+			}
+		}
+		if len(words) >= least {
+			all = append(all, fmt.Sprintf("%s (%s)", p.Name, strings.Join(words, ", ")))
+		}
 	}
-	return fmt.Sprintf("pool %s, which the first address is from, has no %s addresses, and both must be from one pool", p.Name, f)
+	return all
+}
+
+// noSecond says that there is no address of f to go with the first one, whose pool is
+// the first of groups.
+func (c *claimant) noSecond(groups [][]*pool, f lb.Family) string {
+	wanted, first := []lb.Family{f}, groups[0][0]
+	if full := sizes(distinct(groups), wanted, 1); len(full) > 0 {
+		return "every address is in use in " + listFirst(full)
+	}
+	if c.mixes() {
+		return c.familyMissing(distinct(groups), wanted, "").message
+	}
+	return fmt.Sprintf("pool %s, which the first address is from, has no %s addresses, and both must be from one pool%s", first.Name, f, unlessMixed)
+}
+
+// distinct returns the pools of all groups, each once.
+func distinct(groups [][]*pool) []*pool {
+	var all []*pool
+	for _, p := range slices.Concat(groups...) {
+		if !slices.Contains(all, p) {
+			all = append(all, p)
+		}
+	}
+	return all
 }
 
 // listFirst joins names, leaving out what would make a message unreadable.

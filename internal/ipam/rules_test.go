@@ -239,7 +239,7 @@ func TestRules(t *testing.T) {
 			d.pools(pool("a", v4a, v6a))
 			d.claim("s", requires)
 			d.pools(pool("four", v4a), pool("six", v6a))
-			d.want("s", "192.0.2.1,2001:db8:a::1 four Allocated")
+			d.want("s", "192.0.2.1,2001:db8:a::1 four,six Allocated")
 		},
 		"a broken pool takes nothing away and gives nothing": func(d *desk) {
 			d.pools(pool("a", v4a))

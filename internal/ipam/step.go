@@ -5,6 +5,7 @@ package ipam
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/google/btree"
 
@@ -58,7 +59,7 @@ func newStep(a *Allocator, asked *claimant) *step {
 func (st *step) remember(c *claimant) *change {
 	ch, ok := st.changes[c]
 	if !ok {
-		ch = &change{before: c.grants, pool: poolName(c.grants), verdict: c.verdict, lacking: c.lacking}
+		ch = &change{before: c.grants, pool: poolNames(c.grants), verdict: c.verdict, lacking: c.lacking}
 		st.changes[c] = ch
 		st.order = append(st.order, c)
 	}
@@ -175,7 +176,7 @@ func (st *step) outcomes() []Outcome {
 
 func (ch *change) differs(c *claimant) bool {
 	same := func(x, y grant) bool { return x.addr == y.addr }
-	return !slices.EqualFunc(ch.before, c.grants, same) || ch.pool != poolName(c.grants) || ch.lacking != c.lacking ||
+	return !slices.EqualFunc(ch.before, c.grants, same) || ch.pool != poolNames(c.grants) || ch.lacking != c.lacking ||
 		(ch.verdict == nil) != (c.verdict == nil) || ch.verdict != nil && *ch.verdict != *c.verdict
 }
 
@@ -184,7 +185,7 @@ func (st *step) outcome(c *claimant) Outcome {
 	o := Outcome{
 		Service:   c.name(),
 		Addresses: c.addresses(),
-		Pool:      poolName(c.grants),
+		Pool:      poolNames(c.grants),
 		Reason:    lb.ReasonAllocated,
 		Message:   c.lacking,
 		Previous:  addressesOf(ch.before),
@@ -199,13 +200,18 @@ func (st *step) outcome(c *claimant) Outcome {
 	return o
 }
 
-// poolName returns the pool that stands for all grants in Outcome.Pool.
-func poolName(grants []grant) string {
-	if p := brokenPoolOf(grants); p != nil {
-		return p.Name
+// poolNames returns the pools of grants as Outcome.Pool has them.
+func poolNames(grants []grant) string {
+	if len(grants) == 0 {
+		return ""
 	}
-	if len(grants) > 0 {
-		return grants[0].pool.Name
+	first := grants[0].pool.Name
+	if !slices.ContainsFunc(grants, func(g grant) bool { return g.pool.Name != first }) {
+		return first
 	}
-	return ""
+	names := make([]string, len(grants))
+	for i, g := range grants {
+		names[i] = g.pool.Name
+	}
+	return strings.Join(names, ",")
 }

@@ -37,7 +37,7 @@ func poolWait(c *claimant, groups [][]*pool, families []lb.Family) wait {
 	s := c.claim.Service
 	w := wait{key: s.SharingKey}
 	var line strings.Builder
-	line.WriteString(string(s.FamilyPolicy))
+	fmt.Fprintf(&line, "%s %t", s.FamilyPolicy, c.mixes())
 	if s.SharingKey != "" {
 		t, _ := termsOf([]*claimant{c})
 		fmt.Fprintf(&line, "|%q %t %q %t %q", s.SharingKey, t.local, t.backends, t.lenient, t.ports)

@@ -67,19 +67,34 @@ func news(c change) []kube.Event {
 
 // takenBack says from where to where the Service moved, and why.
 func takenBack(c change, lost []netip.Addr) string {
-	from := join(lost)
-	if c.base.pool != "" {
-		from += " from pool " + c.base.pool
-	}
 	to := "nothing replaces it"
 	if len(c.want.addresses) > 0 {
-		to = fmt.Sprintf("the Service now has %s from pool %s", join(c.want.addresses), c.want.pool)
+		to = "the Service now has " + c.want.places(c.want.addresses)
 	}
 	cause := c.cause
 	if cause == "" {
 		cause = "it may not have it any longer"
 	}
-	return fmt.Sprintf("%s is taken from the Service, because %s; %s", from, cause, to)
+	return fmt.Sprintf("%s is taken from the Service, because %s; %s", c.base.places(lost), cause, to)
+}
+
+// places says which pools those of the addresses of s are from.
+func (s state) places(addresses []netip.Addr) string {
+	record := lb.Service{Addresses: s.addresses, AllocatedFrom: s.pool}
+	var words []string
+	for len(addresses) > 0 {
+		pool := record.PoolOf(addresses[0])
+		n := 1
+		for n < len(addresses) && record.PoolOf(addresses[n]) == pool {
+			n++
+		}
+		word := join(addresses[:n])
+		if pool != "" {
+			word += " from pool " + pool
+		}
+		words, addresses = append(words, word), addresses[n:]
+	}
+	return strings.Join(words, " and ")
 }
 
 // urgency returns the type and the reason of the Event about a condition with a

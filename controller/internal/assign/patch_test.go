@@ -160,6 +160,18 @@ func TestNews(t *testing.T) {
 			"Normal ClearAssignment: 192.0.2.1 from pool a is taken from the Service, because no pool contains 192.0.2.1; the Service now has 198.51.100.1 from pool b",
 			`Normal IPAllocated: Assigned IP ["198.51.100.1"]`,
 		}},
+		"moved from two pools": {
+			change{
+				base:  state{addresses: both.addresses, pool: "a,b", condition: contented()},
+				want:  state{addresses: addresses("192.0.2.1", "2001:db8::9"), pool: "a,c", condition: contented()},
+				cause: "no pool contains 2001:db8::1",
+			},
+			[]string{
+				"Normal ClearAssignment: 2001:db8::1 from pool b is taken from the Service, because no pool contains 2001:db8::1; " +
+					"the Service now has 192.0.2.1 from pool a and 2001:db8::9 from pool c",
+				`Normal IPAllocated: Assigned IP ["192.0.2.1" "2001:db8::9"]`,
+			},
+		},
 		"lost": {change{base: one, want: full, cause: "no pool contains 192.0.2.1"}, []string{
 			"Normal ClearAssignment: 192.0.2.1 from pool a is taken from the Service, because no pool contains 192.0.2.1; nothing replaces it",
 			"Warning AllocationFailed: every address is in use in a (1 IPv4)",

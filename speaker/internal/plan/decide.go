@@ -98,7 +98,7 @@ type election struct {
 // ReasonAnnounced if the Service takes part, or why it does not, and then leaves the
 // election as it was.
 func (v *View) admit(e *election, address netip.Addr, s *Sharer) lb.Reason {
-	pool, ok := v.pools.of(address, s.Service.AllocatedFrom)
+	pool, ok := v.pools.of(address, s.Service.PoolOf(address))
 	if !ok {
 		return lb.ReasonOutsidePools
 	}

@@ -62,7 +62,7 @@ func (v *View) Decide(address netip.Addr, sharers []plan.Sharer) Verdict {
 
 // claims returns what one Service wants advertised for its address, or why nothing.
 func (v *View) claims(address netip.Addr, s *plan.Sharer) ([]Claim, lb.Reason) {
-	pool, entry, ok := v.finder.Find(address, s.Service.AllocatedFrom)
+	pool, entry, ok := v.finder.Find(address, s.Service.PoolOf(address))
 	if !ok {
 		return nil, lb.ReasonOutsidePools
 	}
