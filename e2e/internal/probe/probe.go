@@ -20,9 +20,11 @@ type Probe struct {
 	ask             Ask
 
 	mu      sync.Mutex // guards the fields below
-	asked   int
-	answers []Answer
-	lastErr error
+	asked    int
+	answers  []Answer
+	failures []Failure
+	lastErr  error
+	late     time.Duration
 }
 
 // Answer is one answer.
@@ -31,6 +33,13 @@ type Answer struct {
 	At time.Time
 	// By is who gave it.
 	By string
+}
+
+// Failure is a question that nobody answered in time.
+type Failure struct {
+	// Asked is when it was put.
+	Asked time.Time
+	Err   error
 }
 
 // Gap is a time without an answer.
@@ -53,18 +62,28 @@ func (p *Probe) Run(ctx context.Context) {
 	tick := time.NewTicker(p.every)
 	defer tick.Stop()
 	for {
+		before := time.Now()
 		questions.Go(func() { p.once(ctx) })
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			p.overslept(time.Since(before) - p.every)
 		}
 	}
+}
+
+// overslept takes note of how much too late a tick came.
+func (p *Probe) overslept(by time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.late = max(p.late, by)
 }
 
 func (p *Probe) once(ctx context.Context) {
 	p.mu.Lock()
 	p.asked++
+	at := time.Now()
 	p.mu.Unlock()
 
 	patient, cancel := context.WithTimeout(ctx, p.patience)
@@ -78,6 +97,7 @@ func (p *Probe) once(ctx context.Context) {
 		p.answers = append(p.answers, Answer{At: time.Now(), By: by})
 	case ctx.Err() == nil:
 		p.lastErr = err
+		p.failures = append(p.failures, Failure{Asked: at, Err: err})
 	}
 }
 
@@ -105,6 +125,22 @@ func (p *Probe) Since(t time.Time) []Answer {
 	defer p.mu.Unlock()
 	i, _ := slices.BinarySearchFunc(p.answers, t, func(a Answer, t time.Time) int { return a.At.Compare(t) })
 	return slices.Clone(p.answers[i:])
+}
+
+// Failures returns the questions that were not answered, in the order in which they were
+// given up. Those that Run's end cut short are not among them.
+func (p *Probe) Failures() []Failure {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.failures)
+}
+
+// Late returns by how much the rhythm was missed, at worst: what the machine, and nobody
+// who is judged here, took.
+func (p *Probe) Late() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.late
 }
 
 // Longest returns the longest time between two answers that followed each other; the

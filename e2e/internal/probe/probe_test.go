@@ -44,6 +44,13 @@ func TestLongestGapIsTheTimeBetweenAnswers(t *testing.T) {
 		if last, err := p.Last(); last.By != "second" || err == nil {
 			t.Errorf("last answer by %q, last error %v", last.By, err)
 		}
+		failures := p.Failures()
+		if len(failures) != 30 || !failures[0].Asked.Equal(start.Add(100*time.Millisecond)) || failures[0].Err == nil {
+			t.Errorf("%d failures; want 30, the first of a question put after 100ms: %v", len(failures), failures)
+		}
+		if late := p.Late(); late != 0 {
+			t.Errorf("late by %v in a bubble where time waits for us", late)
+		}
 		if n := len(p.Since(start.Add(450 * time.Millisecond))); n != 6 {
 			t.Errorf("%d answers from 450 ms on; want 6", n)
 		}
