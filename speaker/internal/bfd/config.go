@@ -78,6 +78,9 @@ type Config struct {
 	TransmitInterval time.Duration
 	// ReceiveInterval is bfd.RequiredMinRxInterval; 0 is DefaultInterval.
 	ReceiveInterval time.Duration
+	// SlowInterval is the least transmit interval while the session is not up; 0 is the
+	// second that RFC 5880, section 6.8.3, demands of strangers.
+	SlowInterval time.Duration
 	// DetectMultiplier is bfd.DetectMult; 0 is DefaultDetectMultiplier.
 	DetectMultiplier uint8
 	// EchoInterval is the least interval between echo packets, sent or looped
@@ -107,12 +110,14 @@ const (
 func (c Config) complete() (Config, error) {
 	setDefault(&c.TransmitInterval, DefaultInterval)
 	setDefault(&c.ReceiveInterval, DefaultInterval)
+	setDefault(&c.SlowInterval, slowInterval)
 	setDefault(&c.DetectMultiplier, DefaultDetectMultiplier)
 	setDefault(&c.EchoInterval, DefaultEchoInterval)
 	setDefault(&c.MinimumTTL, DefaultMinimumTTL)
 	return c, errors.Join(
 		checkInterval("transmit interval", c.TransmitInterval),
 		checkInterval("receive interval", c.ReceiveInterval),
+		checkInterval("slow interval", c.SlowInterval),
 		checkInterval("echo interval", c.EchoInterval),
 	)
 }

@@ -17,7 +17,9 @@ import (
 
 // kernel is the network of the kernel. To bind to a device, and for echo packets,
 // it needs CAP_NET_RAW.
-type kernel struct{}
+type kernel struct {
+	port uint16 // in place of the port that a path demands; 0: none
+}
 
 // errPortTaken: somebody else has the source port.
 var errPortTaken error = unix.EADDRINUSE
@@ -29,13 +31,16 @@ func isPortTaken(err error) bool { return errors.Is(err, errPortTaken) }
 const precedence = 0xc0
 
 // listen implements network.
-func (kernel) listen(ctx context.Context, e entrance) (receiver, error) {
+func (k kernel) listen(ctx context.Context, e entrance) (receiver, error) {
 	family, port := "udp6", controlPort
 	if e.IPv4 {
 		family = "udp4"
 	}
 	if e.Multihop {
 		port = multihopPort
+	}
+	if k.port != 0 {
+		port = int(k.port)
 	}
 	var failed error
 	c := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
@@ -159,7 +164,7 @@ type udpSender struct {
 }
 
 // open implements network.
-func (kernel) open(p Path, port uint16) (sender, error) {
+func (k kernel) open(p Path, port uint16) (sender, error) {
 	s := &udpSender{}
 	if p.Interface != "" {
 		i, err := net.InterfaceByName(p.Interface)
@@ -177,14 +182,22 @@ func (kernel) open(p Path, port uint16) (sender, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open BFD socket to %s: %w", p.Peer, os.NewSyscallError("socket", err))
 	}
-	if err := s.prepare(p, port); err != nil {
+	if err := s.prepare(p, k.portOf(p), port); err != nil {
 		return nil, errors.Join(fmt.Errorf("open BFD socket to %s: %w", p.Peer, err), unix.Close(s.fd))
 	}
 	return s, nil
 }
 
+// portOf is the port that packets of a path go to.
+func (k kernel) portOf(p Path) uint16 {
+	if k.port != 0 {
+		return k.port
+	}
+	return p.port()
+}
+
 // prepare sets what all packets have in common.
-func (s *udpSender) prepare(p Path, port uint16) error {
+func (s *udpSender) prepare(p Path, to, port uint16) error {
 	local := p.Local
 	options := [][3]int{
 		{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1},
@@ -208,7 +221,7 @@ func (s *udpSender) prepare(p Path, port uint16) error {
 	if err := bindToDevice(s.fd, device); err != nil {
 		return err
 	}
-	s.to = s.socketAddress(p.Peer, p.port())
+	s.to = s.socketAddress(p.Peer, to)
 	if !local.IsValid() {
 		local = netip.IPv6Unspecified()
 		if p.Peer.Is4() {

@@ -33,6 +33,10 @@ type Options struct {
 	// Farewell is how long Run at most waits for neighbors to hear that their
 	// sessions go down on purpose; 0 is DefaultFarewell.
 	Farewell time.Duration
+	// Port is the UDP port of the sessions, at both ends, in place of those of RFC 5881
+	// and RFC 5883: for systems that run this package at both ends and are to get along
+	// with another BFD daemon on the node. 0: the port that the path demands.
+	Port uint16
 
 	network network // nil is the kernel
 }
@@ -80,7 +84,7 @@ func New(o Options) *Sessions {
 	}
 	setDefault(&s.farewell, DefaultFarewell)
 	if s.network == nil {
-		s.network = kernel{}
+		s.network = kernel{port: o.Port}
 	}
 	if o.Random == nil {
 		o.Random = rand.NewPCG(rand.Uint64(), rand.Uint64())
@@ -146,6 +150,17 @@ func (s *Sessions) Status(p Path) (Status, bool) {
 		return Status{}, false
 	}
 	return e.status(), true
+}
+
+// Heard returns when the last packet of a path came; zero if none has since the peer
+// was last given up, and if there is no session.
+func (s *Sessions) Heard(p Path) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.byPath[p]; e != nil {
+		return e.machine.heard
+	}
+	return time.Time{}
 }
 
 // discriminator returns a new one (RFC 5880, section 6.8.1: a random one is

@@ -9,7 +9,7 @@ import "time"
 func (m *machine) setIntervals() {
 	tx := m.config.TransmitInterval
 	if m.state != Up {
-		tx = max(tx, slowInterval)
+		tx = max(tx, m.config.SlowInterval)
 	}
 	rx := m.config.ReceiveInterval
 	if tx == m.desiredMinTx && rx == m.requiredMinRx {
