@@ -18,10 +18,11 @@ func TestAcceptsSamples(t *testing.T) {
 	missing := map[string]bool{
 		"BFDProfile": true, "BGPAdvertisement": true, "BGPPeer": true,
 		"Community": true, "IPAddressPool": true, "L2Advertisement": true,
+		"AddressReservation": true,
 	}
-	for name, m := range manifests(t, sampleDir, 9) {
+	for name, m := range manifests(t, sampleDir, 10) {
 		for _, obj := range m.Objects {
-			if obj.GroupVersionKind().Group != "metallb.io" {
+			if group := obj.GroupVersionKind().Group; group != "metallb.io" && group != "herald-lb.io" {
 				continue
 			}
 			delete(missing, obj.GetKind())

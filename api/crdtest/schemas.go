@@ -18,7 +18,7 @@ import (
 // LoadCRDs reads the CRDs of a directory, strictly: an unknown field is an error.
 // Files without a CRD (kustomization.yaml) are skipped.
 func LoadCRDs(dir string) ([]*apiextensionsv1.CustomResourceDefinition, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "metallb.io_*.yaml"))
+	paths, err := filepath.Glob(filepath.Join(dir, "*_*.yaml"))
 	if err != nil {
 		return nil, err
 	}

@@ -122,6 +122,20 @@ type IPAddressPoolStatus struct {
 	// +optional
 	// +kubebuilder:default=0
 	AvailableIPv6 int64 `json:"availableIPv6"`
+
+	// reservedIPv4 is the number of IPv4 addresses that no Service has and
+	// that are kept for one by an AddressReservation. They are not among
+	// those available.
+	// Default: 0.
+	//
+	// +optional
+	ReservedIPv4 int64 `json:"reservedIPv4,omitempty"`
+
+	// reservedIPv6 is the same of IPv6 addresses.
+	// Default: 0.
+	//
+	// +optional
+	ReservedIPv6 int64 `json:"reservedIPv6,omitempty"`
 }
 
 // IPAddressPool is a set of addresses for Services of type LoadBalancer.
