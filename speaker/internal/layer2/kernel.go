@@ -103,7 +103,7 @@ func (s *packetSocket) Admit(sieve *Sieve) error {
 		if err := s.attach(program); sieve == nil || !errors.Is(err, unix.ENOMEM) {
 			return err
 		}
-		sieve = sieve.fold()
+		sieve = sieve.coarser()
 	}
 }
 

@@ -126,7 +126,7 @@ func (s *sender) update(now time.Time) error {
 	}
 	if !s.narrow.IsZero() && !now.Before(s.narrow) {
 		s.narrow = time.Time{}
-		return s.admit(newSieve(len(s.schedule.items), maps.Keys(s.schedule.items)))
+		return s.admit(newSieve(maps.Keys(s.schedule.items)))
 	}
 	return nil
 }
