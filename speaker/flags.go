@@ -32,6 +32,7 @@ type flags struct {
 	node, podName, podUID string
 	class                 string
 	ignoreExclude         bool
+	drain                 lb.DrainMark
 	exclusions            string
 	gossip                gossip.Config
 	// farewell is how long routers are given to prefer other nodes before this one goes.
@@ -47,6 +48,8 @@ func newFlags(lookupEnv func(string) (string, bool)) *flags {
 	f.StringVar(&f.class, "lb-class", "", "announce Services with this loadBalancer`Class`; default those without one")
 	f.BoolVar(&f.ignoreExclude, "ignore-exclude-lb", false,
 		"let nodes announce that have the label node.kubernetes.io/exclude-from-external-load-balancers")
+	f.StringVar(&f.drain.Taint, "drain-taint", "", "`key` of a taint on a node that is to hand all its addresses and routes over; default none")
+	f.StringVar(&f.drain.Annotation, "drain-annotation", "", "`key` of an annotation on such a node; default none")
 	f.StringVar(&f.exclusions, "exclude-interfaces-file", exclusionsFile,
 		"`path` of a file with patterns of interface names not to announce on; read again when it changes")
 	gossipFlags(f)

@@ -79,6 +79,7 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 	announcer := layer2.New(layer2.Options{Log: log, Registerer: registry})
 	events := kube.NewEventWriter(client, eventSource, f.node, log)
 	inventory := announce.NewInventory(f.class)
+	inventory.Drain = f.drain
 	statuses := newStatuses(f, client, log)
 	routing := newRouting(log, registry)
 	watches, err := newWatches(client, f.options.Namespace, inventory, statuses)

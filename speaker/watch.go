@@ -32,7 +32,7 @@ func newWatches(c *kube.Client, namespace string, inventory *announce.Inventory,
 		watch(w, "endpoint slices", c.EndpointSlices, kube.Watched[*discoveryv1.EndpointSlice]{
 			LabelSelector: "!" + corev1.IsHeadlessService, Trim: trimmer.EndpointSlice,
 		}, inventory.OnEndpointSlice),
-		watch(w, "nodes", c.Nodes, kube.Watched[*corev1.Node]{Trim: kube.TrimNode}, inventory.OnNode),
+		watch(w, "nodes", c.Nodes, kube.Watched[*corev1.Node]{Trim: announce.TrimNode(inventory.Drain)}, inventory.OnNode),
 		watch(w, "address pools", c.IPAddressPools, kube.Watched[*v1beta1.IPAddressPool]{Namespace: namespace}, inventory.OnPool),
 		watch(w, "advertisements", c.L2Advertisements, kube.Watched[*v1beta1.L2Advertisement]{Namespace: namespace}, inventory.OnL2Advertisement),
 		watch(w, "statuses of this node", c.ServiceL2Statuses, kube.Watched[*v1beta1.ServiceL2Status]{

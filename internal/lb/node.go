@@ -21,6 +21,9 @@ type Node struct {
 	NetworkUnavailable bool
 	// Excluded is the label node.kubernetes.io/exclude-from-external-load-balancers.
 	Excluded bool
+	// Draining says that the node bears the administrator's DrainMark: it is to hand its
+	// addresses and routes over. ParseNode does not know the mark and leaves it false.
+	Draining bool
 }
 
 // Endpoints says where the endpoints of one Service are that may receive traffic:

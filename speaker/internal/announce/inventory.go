@@ -24,6 +24,9 @@ import (
 //
 // Its On methods are callbacks for informers. All methods are safe for concurrent use.
 type Inventory struct {
+	// Drain marks the nodes that count as draining. It is set before the first callback.
+	Drain lb.DrainMark
+
 	class   string
 	changed chan struct{}
 
@@ -165,7 +168,7 @@ func without(all []*discoveryv1.EndpointSlice, name string) []*discoveryv1.Endpo
 // OnNode takes note of a Node. Heartbeats and other changes that do not concern us are
 // left out, for each costs a decision on every address.
 func (v *Inventory) OnNode(old, now *corev1.Node) {
-	if old != nil && now != nil && sameNode(old, now) {
+	if old != nil && now != nil && v.sameNode(old, now) {
 		return
 	}
 	v.mu.Lock()
@@ -175,10 +178,16 @@ func (v *Inventory) OnNode(old, now *corev1.Node) {
 	v.note()
 }
 
-func sameNode(old, now *corev1.Node) bool {
-	a, b := lb.ParseNode(old), lb.ParseNode(now)
+func (v *Inventory) sameNode(old, now *corev1.Node) bool {
+	a, b := v.parseNode(old), v.parseNode(now)
 	return a.Name == b.Name && a.NetworkUnavailable == b.NetworkUnavailable && a.Excluded == b.Excluded &&
-		maps.Equal(a.Labels, b.Labels) && slices.Equal(a.Addresses, b.Addresses)
+		a.Draining == b.Draining && maps.Equal(a.Labels, b.Labels) && slices.Equal(a.Addresses, b.Addresses)
+}
+
+func (v *Inventory) parseNode(n *corev1.Node) lb.Node {
+	node := lb.ParseNode(n)
+	node.Draining = v.Drain.On(n)
+	return node
 }
 
 // OnPool takes note of an IPAddressPool. Changes of its status are left out.
@@ -309,7 +318,7 @@ func (v *Inventory) takeNodes() ([]lb.Node, bool) {
 	v.nodesDirty = false
 	nodes := make([]lb.Node, 0, len(v.nodes))
 	for _, n := range v.nodes {
-		nodes = append(nodes, lb.ParseNode(n))
+		nodes = append(nodes, v.parseNode(n))
 	}
 	return nodes, true
 }

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/herald-lb/herald/api/v1beta1"
+	"github.com/herald-lb/herald/internal/kube"
 	"github.com/herald-lb/herald/internal/lb"
 )
 
@@ -61,6 +62,18 @@ func (t *Trimmer) annotations(all map[string]string) map[string]string {
 		t.pools[pool] = known
 	}
 	return known
+}
+
+// TrimNode returns what trims a Node as kube.TrimNode does, but for the annotation that
+// marks a node to be drained.
+func TrimNode(drain lb.DrainMark) func(*corev1.Node) {
+	return func(n *corev1.Node) {
+		value, marked := n.Annotations[drain.Annotation]
+		kube.TrimNode(n)
+		if marked {
+			n.Annotations = map[string]string{drain.Annotation: value}
+		}
+	}
 }
 
 // EndpointSlice trims an EndpointSlice to one usable endpoint for each node that has

@@ -88,7 +88,7 @@ func (in *Input) candidates() []*lb.Node {
 			_, alive = in.Members[n.Name]
 		}
 		excluded := n.Excluded && !in.IgnoreExcludeLabel
-		if alive && !excluded && !n.NetworkUnavailable {
+		if alive && !excluded && !n.NetworkUnavailable && !n.Draining {
 			ns = append(ns, n)
 		}
 	}
