@@ -47,6 +47,11 @@ const (
 	AnnotationDualStackFrom = HeraldAnnotationPrefix + "dual-stack-from"
 	DualStackFromOnePool    = "one-pool"
 	DualStackFromAnyPools   = "any-pools"
+
+	// AnnotationReserve has the addresses of a Service kept for it, in an
+	// AddressReservation, when it is deleted: "true" for as long as there is
+	// the reservation, or a duration such as "48h"; "false" is the default.
+	AnnotationReserve = HeraldAnnotationPrefix + "reserve"
 )
 
 // Labels of the objects that Herald writes about Services and about itself.

@@ -43,6 +43,7 @@ func ParseService(s *corev1.Service) (Service, []Problem) {
 	svc.SharingKey = p.annotation(v1beta1.AnnotationAllowSharedIP, v1beta1.DeprecatedAnnotationAllowSharedIP).value
 	svc.LocalSharing = p.choice(v1beta1.AnnotationAllowLocalSharing, "false", "true")
 	svc.AnyPools = p.choice(v1beta1.AnnotationDualStackFrom, v1beta1.DualStackFromOnePool, v1beta1.DualStackFromAnyPools)
+	svc.Reserve = p.reserve()
 	svc.AllocatedFrom = allocatedFrom(s)
 	svc.Families = p.families(svc.FamilyPolicy)
 	svc.Ports = p.ports()

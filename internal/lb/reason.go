@@ -45,6 +45,10 @@ const (
 	ReasonInvalidService
 	// ReasonPoolBroken: the pool of the Service's address is invalid; the address stays.
 	ReasonPoolBroken
+	// ReasonReserved: the requested address is kept for another Service.
+	ReasonReserved
+	// ReasonExpired: the reservation has ended because its Service was away too long.
+	ReasonExpired
 
 	// ReasonAnnounced: this node announces the address.
 	ReasonAnnounced
@@ -121,6 +125,10 @@ func (r Reason) String() string {
 		return "InvalidService"
 	case ReasonPoolBroken:
 		return "PoolBroken"
+	case ReasonReserved:
+		return "Reserved"
+	case ReasonExpired:
+		return "Expired"
 	case ReasonAnnounced:
 		return "Announced"
 	case ReasonNotOwner:

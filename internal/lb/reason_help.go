@@ -52,6 +52,10 @@ func (r Reason) Help() string {
 		return "An annotation or field of the Service cannot be used; the message names it: correct the Service."
 	case ReasonPoolBroken:
 		return "The pool of the Service's address, or the one it names, is invalid: it gives nothing and takes nothing away; correct the pool, whose Accepted condition says what is wrong."
+	case ReasonReserved:
+		return "The requested address is kept for another Service by an AddressReservation; request another, or delete the reservation if it is not needed."
+	case ReasonExpired:
+		return "The Service of the reservation was away for longer than spec.ttl, and others may have the addresses; create the Service again, or delete the reservation."
 	case ReasonAnnounced:
 		return "This node announces the address; there is nothing to do."
 	case ReasonNotOwner:
@@ -75,7 +79,7 @@ func (r Reason) Help() string {
 	case ReasonNoPeer:
 		return "This node has no BGP peer that the advertisements tell and that carries the address's family; see spec.peers of the advertisements, and nodeSelectors and dualStackAddressFamily of the peers."
 	case ReasonNoCommonNode:
-		return "The Service shares its address, with externalTrafficPolicy Local, and no node that may announce the address has endpoints of it and of the older Services too, which prevail; run endpoints of all of them on one node, or give the Service an address of its own."
+		return "The Service shares its address, and no node that may announce it suits both this one and the older Services, which prevail; with externalTrafficPolicy Local run endpoints of all of them on one node, see that the advertisements select it, or give the Service an address of its own."
 	case ReasonSharerElsewhere:
 		return "Another Service that shares the address has no endpoint on this node, which therefore leaves the address to nodes that have endpoints of all; there is nothing to do."
 	case ReasonOtherClass:

@@ -43,6 +43,8 @@ type Service struct {
 	LocalSharing bool
 	// AnyPools permits the two addresses of a dual-stack Service to be from two pools.
 	AnyPools bool
+	// Reserve asks to keep the Service's addresses for it when it is gone.
+	Reserve ReserveWish
 	// Ports are what the Service exposes, sorted.
 	Ports []Port
 	// Local is externalTrafficPolicy: Local.
