@@ -278,7 +278,7 @@ func (l *Loop) renewView() {
 	}
 	l.view = plan.NewView(in)
 	if l.routes != nil {
-		l.routes.use(&l.config, l.nodes, l.IgnoreExcludeLabel)
+		l.routes.use(in)
 		if speaksForAll(l.Node, in.Members) {
 			l.complaints.tell(ofSpeakers(l.problems, &l.config, l.nodes))
 		}

@@ -90,6 +90,8 @@ type news struct {
 	// released means that the Service does not hold the address any more: then the
 	// outcome names the Service only.
 	released bool
+	// elected is the owner of the address, also where it is not announced for the Service.
+	elected lb.NodeName
 }
 
 // began says whether the outcome has the reason now, and had another one before.
@@ -131,7 +133,7 @@ func (r *reporter) record(a netip.Addr, v *plan.Verdict) {
 	if slices.Equal(old.outcomes, outcomes) && old.announced == v.Announce && sameInterfaces(old.interfaces, v.Interfaces) {
 		return
 	}
-	r.collectNews(a, old.outcomes, outcomes, v.Interfaces)
+	r.collectNews(a, old.outcomes, outcomes, v)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(outcomes) == 0 {
@@ -172,10 +174,10 @@ func (r *reporter) unlist(s lb.ServiceName, a netip.Addr) {
 }
 
 // collectNews compares the outcomes on an address, Service by Service.
-func (r *reporter) collectNews(a netip.Addr, old, now []outcome, interfaces []string) {
+func (r *reporter) collectNews(a netip.Addr, old, now []outcome, v *plan.Verdict) {
 	for _, o := range now {
 		if before := find(old, o.service); before != o {
-			r.news = append(r.news, news{outcome: o, address: a, interfaces: interfaces, before: before})
+			r.news = append(r.news, news{outcome: o, address: a, interfaces: v.Interfaces, before: before, elected: v.Owner})
 		}
 	}
 	for _, o := range old {
@@ -198,7 +200,11 @@ func find(in []outcome, s lb.ServiceName) outcome {
 func (r *reporter) flush(ctx context.Context) {
 	r.logNews(ctx)
 	for i := range r.news {
-		if n := &r.news[i]; n.began(lb.ReasonNoInterface) {
+		n := &r.news[i]
+		switch {
+		case n.began(lb.ReasonNoCommonNode) && n.elected == r.node:
+			r.event(n.service, corev1.EventTypeWarning, eventAnnounceFailed, noCommonNode(n.address, plan.Layer2))
+		case n.began(lb.ReasonNoInterface):
 			r.event(n.service, corev1.EventTypeWarning, eventAnnounceFailed, fmt.Sprintf(
 				"node %q was elected for %s with protocol %q, but has none of the interfaces that the advertisements name: %s",
 				r.node, n.address, plan.Layer2, strings.Join(n.interfaces, ", ")))
@@ -213,6 +219,12 @@ func (r *reporter) flush(ctx context.Context) {
 		r.began = true
 		r.statuses.Complete()
 	}
+}
+
+// noCommonNode says why an address is announced, but not for all who share it.
+func noCommonNode(a netip.Addr, p plan.Protocol) string {
+	return fmt.Sprintf("%s is not announced for this Service with protocol %q: no node that may announce it suits this Service "+
+		"and the older ones that share the address, which prevail. With externalTrafficPolicy Local such a node needs ready endpoints of all of them", a, p)
 }
 
 // reportService tells about one Service whose announcement may have changed.

@@ -96,7 +96,7 @@ func (r *routeReporter) record(a netip.Addr, now []route.Decision) {
 }
 
 func sameDecision(a, b route.Decision) bool {
-	return a.Service == b.Service && a.Reason == b.Reason && slices.Equal(a.Peers, b.Peers) && slices.Equal(a.Overruled, b.Overruled)
+	return a.Service == b.Service && a.Reason == b.Reason && a.Tell == b.Tell && slices.Equal(a.Peers, b.Peers) && slices.Equal(a.Overruled, b.Overruled)
 }
 
 func (r *routeReporter) unlist(s lb.ServiceName, a netip.Addr) {
@@ -157,6 +157,11 @@ func findDecision(in []route.Decision, s lb.ServiceName) route.Decision {
 // flush ends a round: it tells what has changed since the last one.
 func (r *routeReporter) flush(ctx context.Context) {
 	r.logNews(ctx)
+	for i := range r.news {
+		if n := &r.news[i]; n.now.Tell && !n.released && n.before.Reason != lb.ReasonNoCommonNode {
+			r.event(n.now.Service, corev1.EventTypeWarning, eventAnnounceFailed, noCommonNode(n.now.Address, plan.BGP))
+		}
+	}
 	for s, was := range r.touched {
 		r.reportService(s, was)
 	}

@@ -60,11 +60,12 @@ func newRoutes(c *Config) *routes {
 	return &routes{BGP: *c.BGP, node: c.Node, log: c.Log, reporter: newRouteReporter(c), table: route.NewTable()}
 }
 
-// use makes the view anew. All addresses have to be decided again.
-func (r *routes) use(config *lb.Config, nodes []lb.Node, ignoreExcludeLabel bool) {
-	in := route.Input{Config: config, IgnoreExcludeLabel: ignoreExcludeLabel}
-	if i := slices.IndexFunc(nodes, func(n lb.Node) bool { return n.Name == r.node }); i >= 0 {
-		in.Node = &nodes[i]
+// use makes the view anew, of what Layer 2 makes its own of. All addresses have to be
+// decided again.
+func (r *routes) use(view plan.Input) {
+	in := route.Input{Config: view.Config, Nodes: view.Nodes, Members: view.Members, IgnoreExcludeLabel: view.IgnoreExcludeLabel}
+	if i := slices.IndexFunc(in.Nodes, func(n lb.Node) bool { return n.Name == r.node }); i >= 0 {
+		in.Node = &in.Nodes[i]
 	}
 	r.view, r.renewed = route.NewView(in), true
 	r.table.Use(r.view)

@@ -18,7 +18,7 @@ import (
 // for all of them. Its candidates are therefore the nodes that suit every Service
 // that has anything to announce; one without endpoints, say, has no part in it.
 // When no node suits them all, the oldest Services prevail and the others report
-// that they have no candidate.
+// that they have no node in common with these (ADR 0016).
 func (v *View) Decide(address netip.Addr, sharers []Sharer) Verdict {
 	sharers = oldestFirst(sharers)
 	verdict := Verdict{Decisions: make([]Decision, len(sharers))}
@@ -117,8 +117,11 @@ func (v *View) admit(e *election, address netip.Addr, s *Sharer) lb.Reason {
 		e.candidates, e.advertisements = suitable, ads
 		return lb.ReasonAnnounced
 	}
-	if !suitable.Overlaps(e.candidates) {
+	if suitable.Empty() {
 		return lb.ReasonNoCandidate
+	}
+	if !suitable.Overlaps(e.candidates) {
+		return lb.ReasonNoCommonNode
 	}
 	e.candidates.Intersect(suitable)
 	e.advertisements = union(e.advertisements, ads)

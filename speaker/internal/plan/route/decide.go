@@ -41,16 +41,22 @@ type Decision struct {
 	Overruled []string
 	// Reason is the cause as seen from this node.
 	Reason lb.Reason
+	// Tell has this node tell users of the Reason: every node sees lb.ReasonNoCommonNode,
+	// and one is to speak of it.
+	Tell bool
 }
 
 // Decide returns the verdict on an address held by the sharers. It does not keep them.
 func (v *View) Decide(address netip.Addr, sharers []plan.Sharer) Verdict {
 	verdict := Verdict{Decisions: make([]Decision, len(sharers))}
+	common := v.commonNodes(address, sharers)
 	for i := range sharers {
 		d := &verdict.Decisions[i]
 		d.Service, d.Address = sharers[i].Service.Name, address
 		var claims []Claim
 		claims, d.Reason = v.claims(address, &sharers[i])
+		claims, d.Reason = common.restrict(i, v.self, claims, d.Reason)
+		d.Tell = d.Reason == lb.ReasonNoCommonNode && common.spokesman(v.self)
 		d.Peers = v.peersOf(claims, address)
 		d.Overruled = v.overruled(claims)
 		verdict.Claims = append(verdict.Claims, claims...)
@@ -66,7 +72,7 @@ func (v *View) claims(address netip.Addr, s *plan.Sharer) ([]Claim, lb.Reason) {
 	if !ok {
 		return nil, lb.ReasonOutsidePools
 	}
-	covering := narrow(v.pools[pool], func(ad int) bool { return v.advertisements[ad].covers(s.Service.Labels) })
+	covering := v.covering(pool, s.Service)
 	if len(covering) == 0 {
 		return nil, lb.ReasonNoAdvertisement
 	}
@@ -97,6 +103,11 @@ func (v *View) claims(address netip.Addr, s *plan.Sharer) ([]Claim, lb.Reason) {
 		claims[i] = Claim{prefix, ad}
 	}
 	return claims, lb.ReasonAnnounced
+}
+
+// covering returns the advertisements of the pool that cover the Service.
+func (v *View) covering(pool int, s *lb.Service) []int {
+	return narrow(v.pools[pool], func(ad int) bool { return v.advertisements[ad].covers(s.Labels) })
 }
 
 // peersOf returns the names of the peers that hear of the claims.

@@ -15,6 +15,9 @@
 // Unlike Layer 2 there is no election: every node that may advertises, and routers
 // spread the traffic over all of them (ECMP). What other nodes do does not matter here.
 //
+// Where Services with externalTrafficPolicy Local share an address, it is advertised only
+// by nodes that suit all of them (ADR 0016); which these are every speaker finds alone.
+//
 // Invariants:
 //
 //   - What is advertised is a function of the objects. The order in which they arrived

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/labels"
@@ -23,6 +24,7 @@ type world struct {
 	random   *rand.Rand
 	config   *lb.Config
 	node     lb.Node
+	other    lb.Node
 	services map[lb.ServiceName]plan.Sharer
 }
 
@@ -81,8 +83,13 @@ func (w *world) changeConfig() {
 		c.BGPAdvertisements = append(c.BGPAdvertisements, ad)
 	}
 	w.config = c
-	w.node = lb.Node{
-		Name: "self", Labels: labels.Set{"rack": fmt.Sprint(r.IntN(3))},
+	w.node, w.other = w.randomNode("self"), w.randomNode("other")
+}
+
+func (w *world) randomNode(name lb.NodeName) lb.Node {
+	r := w.random
+	return lb.Node{
+		Name: name, Labels: labels.Set{"rack": fmt.Sprint(r.IntN(3))},
 		Excluded: r.IntN(20) == 0, NetworkUnavailable: r.IntN(20) == 0,
 	}
 }
@@ -100,7 +107,9 @@ func (w *world) changeService() []netip.Addr {
 		delete(w.services, name)
 		return concerned
 	}
-	s := &lb.Service{Name: name, Labels: labels.Set{"app": string(rune('a' + r.IntN(3)))}, Local: r.IntN(2) == 0}
+	s := &lb.Service{
+		Name: name, Labels: labels.Set{"app": string(rune('a' + r.IntN(3)))}, Local: r.IntN(2) == 0, Created: time.Unix(int64(r.IntN(5)), 0),
+	}
 	if r.IntN(3) == 0 {
 		s.AllocatedFrom = "p2"
 	}
@@ -134,14 +143,14 @@ func (w *world) addresses() []netip.Addr {
 }
 
 func (w *world) view() *route.View {
-	return route.NewView(route.Input{Config: w.config, Node: &w.node})
+	return route.NewView(route.Input{Config: w.config, Node: &w.node, Nodes: []lb.Node{w.other, w.node}})
 }
 
 // oracle is what is to be advertised, by going through everything there is.
 func (w *world) oracle() map[route.PathKey]route.Path {
 	want := make(map[route.PathKey]route.Path)
 	peers, _ := w.config.PeersOn(&w.node)
-	if w.node.Excluded || w.node.NetworkUnavailable {
+	if gated(w.node) {
 		return want
 	}
 	for i := range w.config.BGPAdvertisements { // the oldest first
@@ -149,7 +158,8 @@ func (w *world) oracle() map[route.PathKey]route.Path {
 		merged := make(map[route.PathKey]bool)
 		for _, s := range w.services {
 			for _, a := range s.Service.Addresses {
-				prefix, ok := w.wanted(ad, s, a)
+				prefix, ok := w.wanted(ad, s, a, w.node)
+				ok = ok && w.permitted(s, a)
 				for _, p := range peers.Peers {
 					key := route.PathKey{Peer: p.Name, Prefix: prefix}
 					if ok && ad.Tells(p.Name) && p.Carries(lb.FamilyOf(a)) && !merged[key] {
@@ -163,9 +173,55 @@ func (w *world) oracle() map[route.PathKey]route.Path {
 	return want
 }
 
+func gated(n lb.Node) bool { return n.Excluded || n.NetworkUnavailable }
+
+// permitted reports whether the others who share an address leave it to a Service, and
+// this node to the address: all that want traffic where their endpoints are only, and
+// have a node to advertise them, must have this one; but those who have no node in common
+// with older ones do not count.
+func (w *world) permitted(s plan.Sharer, a netip.Addr) bool {
+	sharers := w.sharers(a)
+	slices.SortFunc(sharers, func(x, y plan.Sharer) int { return lb.CompareAge(x.Service, y.Service) })
+	all := []lb.Node{w.node, w.other}
+	bounded := false
+	for _, other := range sharers {
+		var theirs, both []lb.Node
+		for _, n := range []lb.Node{w.node, w.other} {
+			if other.Service.Local && w.candidate(n, other, a) {
+				theirs = append(theirs, n)
+				if slices.ContainsFunc(all, func(m lb.Node) bool { return m.Name == n.Name }) {
+					both = append(both, n)
+				}
+			}
+		}
+		switch {
+		case len(theirs) == 0:
+		case len(both) == 0 && other.Service.Name == s.Service.Name:
+			return false
+		case len(both) > 0:
+			all, bounded = both, true
+		}
+	}
+	return !bounded || slices.ContainsFunc(all, func(n lb.Node) bool { return n.Name == w.node.Name })
+}
+
+// candidate reports whether a node could advertise an address for a Service.
+func (w *world) candidate(n lb.Node, s plan.Sharer, a netip.Addr) bool {
+	for i := range w.config.BGPAdvertisements {
+		ad := &w.config.BGPAdvertisements[i]
+		_, ok := w.wanted(ad, s, a, n)
+		for _, p := range w.config.Peers {
+			if ok && !gated(n) && ad.Tells(p.Name) && p.On(n.Labels) && p.Carries(lb.FamilyOf(a)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // wanted returns the prefix in which an advertisement wants an address of a Service
-// advertised by this node, if it does.
-func (w *world) wanted(ad *lb.BGPAdvertisement, s plan.Sharer, a netip.Addr) (netip.Prefix, bool) {
+// advertised by a node, if it does.
+func (w *world) wanted(ad *lb.BGPAdvertisement, s plan.Sharer, a netip.Addr, n lb.Node) (netip.Prefix, bool) {
 	length, covered := 0, false
 	for _, pool := range w.config.Pools {
 		if _, ok := ad.Pools[pool.Name]; !ok {
@@ -180,7 +236,7 @@ func (w *world) wanted(ad *lb.BGPAdvertisement, s plan.Sharer, a netip.Addr) (ne
 			length, covered = ad.Aggregation(lb.FamilyOf(a)), true
 		}
 	}
-	ok := covered && s.Endpoints.Any() && (!s.Service.Local || s.Endpoints.On(w.node.Name)) && ad.On(w.node.Labels) &&
+	ok := covered && s.Endpoints.Any() && (!s.Service.Local || s.Endpoints.On(n.Name)) && ad.On(n.Labels) &&
 		(len(ad.ServiceSelectors) == 0 || lb.AnyMatches(ad.ServiceSelectors, s.Service.Labels))
 	if !ok {
 		return netip.Prefix{}, false

@@ -54,6 +54,7 @@ type scenario struct {
 		Labels             map[string]string `json:"labels"`
 		NetworkUnavailable bool              `json:"networkUnavailable"`
 		Excluded           bool              `json:"excluded"`
+		Dead               bool              `json:"dead"`
 	} `json:"nodes"`
 	IgnoreExcludeLabel bool `json:"ignoreExcludeLabel"`
 	Services           []struct {
@@ -61,6 +62,7 @@ type scenario struct {
 		Labels        map[string]string `json:"labels"`
 		Addresses     []string          `json:"addresses"`
 		AllocatedFrom string            `json:"allocatedFrom"`
+		Age           int               `json:"age"` // seconds
 		Local         bool              `json:"local"`
 		Endpoints     []string          `json:"endpoints"` // nodes; "?" is an endpoint on no node
 	} `json:"services"`
@@ -122,15 +124,20 @@ func compareWithGolden(t *testing.T, path string, got []byte) {
 func (s *scenario) outcomes() []outcome {
 	var outcomes []outcome
 	sharers, config := s.sharers(), s.config()
-	for i := range s.Nodes {
-		n := &s.Nodes[i]
-		view := route.NewView(route.Input{
-			Config: config, IgnoreExcludeLabel: s.IgnoreExcludeLabel,
-			Node: &lb.Node{Name: lb.NodeName(n.Name), Labels: n.Labels, NetworkUnavailable: n.NetworkUnavailable, Excluded: n.Excluded},
-		})
+	var nodes []lb.Node
+	alive := make(map[lb.NodeName]struct{})
+	for _, n := range s.Nodes {
+		if !n.Dead {
+			alive[lb.NodeName(n.Name)] = struct{}{}
+		}
+		nodes = append(nodes, lb.Node{Name: lb.NodeName(n.Name), Labels: n.Labels, NetworkUnavailable: n.NetworkUnavailable, Excluded: n.Excluded})
+	}
+	for i := range nodes {
+		n := &nodes[i]
+		view := route.NewView(route.Input{Config: config, IgnoreExcludeLabel: s.IgnoreExcludeLabel, Node: n, Nodes: nodes, Members: alive})
 		table := route.NewTable()
 		table.Use(view)
-		o := outcome{Node: n.Name}
+		o := outcome{Node: string(n.Name)}
 		for a, on := range sharers {
 			verdict := view.Decide(a, on)
 			table.Put(a, verdict.Claims)
@@ -152,6 +159,9 @@ func describeDecision(d route.Decision) string {
 	text := fmt.Sprintf("%s %s: %s", d.Service.Name, d.Address, d.Reason)
 	if len(d.Peers) > 0 {
 		text += " to " + strings.Join(d.Peers, ", ")
+	}
+	if d.Tell {
+		text += ", which this node tells"
 	}
 	if len(d.Overruled) > 0 {
 		text += "; overruled: " + strings.Join(d.Overruled, ", ")
@@ -225,7 +235,7 @@ func (s *scenario) sharers() map[netip.Addr][]plan.Sharer {
 	for _, svc := range s.Services {
 		service := &lb.Service{
 			Name:   lb.ServiceName{Namespace: "default", Name: svc.Name},
-			Labels: svc.Labels, Local: svc.Local, AllocatedFrom: svc.AllocatedFrom, Created: time.Unix(0, 0),
+			Labels: svc.Labels, Local: svc.Local, AllocatedFrom: svc.AllocatedFrom, Created: time.Unix(1_000_000-int64(svc.Age), 0),
 		}
 		endpoints := lb.Endpoints{Nodes: make(map[lb.NodeName]struct{})}
 		for _, n := range svc.Endpoints {

@@ -21,6 +21,12 @@ type Input struct {
 	// Node is the node that this speaker runs on. Nil: it is not known, and advertises
 	// nothing.
 	Node *lb.Node
+	// Nodes are all nodes of the cluster. They matter to Services that share an address
+	// and want traffic only where their endpoints are. Nil: they are not known, and each
+	// may advertise.
+	Nodes []lb.Node
+	// Members are the nodes whose speakers are alive, for the same end. Nil: all are.
+	Members map[lb.NodeName]struct{}
 	// IgnoreExcludeLabel lets a node advertise that has the label
 	// node.kubernetes.io/exclude-from-external-load-balancers.
 	IgnoreExcludeLabel bool
@@ -41,6 +47,10 @@ type View struct {
 	pools [][]int
 	// advertisements are in the order of the Config, which is that of their age.
 	advertisements []advertisement
+	// nodes are those alive that no gate keeps from advertising. Nil: they are not known.
+	nodes map[lb.NodeName]*lb.Node
+	// allPeers are those of all nodes.
+	allPeers []lb.Peer
 }
 
 // advertisement is a BGPAdvertisement resolved against this node.
@@ -61,6 +71,7 @@ func NewView(in Input) *View {
 		gate: gate(in), finder: lb.NewPoolFinder(in.Config.Pools),
 		pools:          make([][]int, len(in.Config.Pools)),
 		advertisements: make([]advertisement, len(in.Config.BGPAdvertisements)),
+		nodes:          in.able(), allPeers: in.Config.Peers,
 	}
 	var ls labels.Set
 	if in.Node != nil {
@@ -86,11 +97,33 @@ func NewView(in Input) *View {
 }
 
 func gate(in Input) lb.Reason {
-	n := in.Node
-	if n == nil || n.NetworkUnavailable || n.Excluded && !in.IgnoreExcludeLabel {
+	if in.Node == nil || in.gated(in.Node) {
 		return lb.ReasonNodeExcluded
 	}
 	return lb.ReasonAnnounced
+}
+
+func (in *Input) gated(n *lb.Node) bool {
+	return n.NetworkUnavailable || n.Excluded && !in.IgnoreExcludeLabel
+}
+
+// able returns the live nodes that no gate keeps from advertising, by name.
+func (in *Input) able() map[lb.NodeName]*lb.Node {
+	if in.Nodes == nil {
+		return nil
+	}
+	able := make(map[lb.NodeName]*lb.Node, len(in.Nodes))
+	for i := range in.Nodes {
+		n := &in.Nodes[i]
+		alive := true
+		if in.Members != nil {
+			_, alive = in.Members[n.Name]
+		}
+		if alive && !in.gated(n) {
+			able[n.Name] = n
+		}
+	}
+	return able
 }
 
 // told returns the peers of this node that hear of addresses of the family.
