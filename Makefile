@@ -31,8 +31,8 @@ deps: ## Install the system packages the lab and the tests need (Debian, Ubuntu;
 root:
 	@[ "$$(id -u)" = 0 ] || { echo 'make $(MAKECMDGOALS) makes network namespaces and needs root: sudo env "PATH=$$PATH" make $(MAKECMDGOALS)' >&2; exit 1; }
 
-build: ## Build the static binaries bin/controller, bin/speaker and bin/lab
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./controller ./speaker ./e2e/lab/cmd/lab
+build: ## Build the static binaries bin/controller, bin/speaker, bin/kubectl-herald and bin/lab
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./controller ./speaker ./cmd/kubectl-herald ./e2e/lab/cmd/lab
 
 unit: ## Run the tests that need neither a cluster nor, for the most part, root
 	$(GO) test -race -shuffle=on $(UNIT)

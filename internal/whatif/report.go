@@ -73,19 +73,19 @@ const (
 // Effects returns all effects, the gravest last.
 func Effects() []Effect { return []Effect{Keep, Wait, Gain, Move, Lose} }
 
-// String returns the effect as a verb in the third person, lower case.
+// String returns the effect as a verb, in lower case.
 func (e Effect) String() string {
 	switch e {
 	case Keep:
-		return "keeps"
+		return "keep"
 	case Wait:
-		return "waits"
+		return "wait"
 	case Gain:
-		return "gains"
+		return "gain"
 	case Move:
-		return "moves"
+		return "move"
 	case Lose:
-		return "loses"
+		return "lose"
 	}
 	return "unknown"
 }

@@ -74,48 +74,48 @@ func TestEffects(t *testing.T) {
 	}{
 		"nothing": {
 			before: pools("a 192.0.2.1-192.0.2.2"),
-			want:   []string{"api keeps [192.0.2.2] [192.0.2.2]", "late waits [] []", "web keeps [192.0.2.1] [192.0.2.1]"},
+			want:   []string{"api keep [192.0.2.2] [192.0.2.2]", "late wait [] []", "web keep [192.0.2.1] [192.0.2.1]"},
 		},
 		"shrink": {
 			before: pools("a 192.0.2.1-192.0.2.9"),
 			steps:  []lb.Objects{pools("a 192.0.2.1/32,192.0.2.5-192.0.2.9")},
-			want:   []string{"api moves [192.0.2.2] [192.0.2.5]", "late moves [192.0.2.3] [192.0.2.6]", "web keeps [192.0.2.1] [192.0.2.1]"},
+			want:   []string{"api move [192.0.2.2] [192.0.2.5]", "late move [192.0.2.3] [192.0.2.6]", "web keep [192.0.2.1] [192.0.2.1]"},
 			why:    "no pool contains 192.0.2.2",
 		},
 		"widen": {
 			before: pools("a 192.0.2.1-192.0.2.2"),
 			steps:  []lb.Objects{pools("a 192.0.2.0/24")},
-			want:   []string{"api keeps [192.0.2.2] [192.0.2.2]", "late gains [] [192.0.2.0]", "web keeps [192.0.2.1] [192.0.2.1]"},
+			want:   []string{"api keep [192.0.2.2] [192.0.2.2]", "late gain [] [192.0.2.0]", "web keep [192.0.2.1] [192.0.2.1]"},
 		},
 		"delete": {
 			before: pools("a 192.0.2.1-192.0.2.2"),
 			steps:  []lb.Objects{{}},
-			want:   []string{"api loses [192.0.2.2] []", "late waits [] []", "web loses [192.0.2.1] []"},
+			want:   []string{"api lose [192.0.2.2] []", "late wait [] []", "web lose [192.0.2.1] []"},
 			why:    "no pool contains 192.0.2.2; there is no usable pool",
 		},
 		"rename at once": {
 			before: pools("a 192.0.2.1-192.0.2.2"),
 			steps:  []lb.Objects{pools("b 192.0.2.1-192.0.2.2")},
-			want:   []string{"api keeps [192.0.2.2] [192.0.2.2]", "late waits [] []", "web keeps [192.0.2.1] [192.0.2.1]"},
+			want:   []string{"api keep [192.0.2.2] [192.0.2.2]", "late wait [] []", "web keep [192.0.2.1] [192.0.2.1]"},
 		},
 		"rename, the old one deleted first": {
 			before: pools("a 192.0.2.1-192.0.2.2"),
 			steps:  []lb.Objects{{}, pools("b 192.0.2.1-192.0.2.2")},
 			want: []string{
-				"api moves [192.0.2.2] [192.0.2.2] interrupted [192.0.2.2]", "late waits [] []",
-				"web moves [192.0.2.1] [192.0.2.1] interrupted [192.0.2.1]",
+				"api move [192.0.2.2] [192.0.2.2] interrupted [192.0.2.2]", "late wait [] []",
+				"web move [192.0.2.1] [192.0.2.1] interrupted [192.0.2.1]",
 			},
 			why: "no pool contains 192.0.2.2",
 		},
 		"rename, the new one made first": {
 			before: pools("a 192.0.2.1-192.0.2.2"),
 			steps:  []lb.Objects{pools("a 192.0.2.1-192.0.2.2", "b 192.0.2.1-192.0.2.2"), pools("b 192.0.2.1-192.0.2.2")},
-			want:   []string{"api keeps [192.0.2.2] [192.0.2.2]", "late waits [] []", "web keeps [192.0.2.1] [192.0.2.1]"},
+			want:   []string{"api keep [192.0.2.2] [192.0.2.2]", "late wait [] []", "web keep [192.0.2.1] [192.0.2.1]"},
 		},
 		"broken": {
 			before: pools("a 192.0.2.1-192.0.2.2"),
 			steps:  []lb.Objects{pools("a 192.0.2.1-192.0.2.2,nonsense")},
-			want:   []string{"api keeps [192.0.2.2] [192.0.2.2]", "late waits [] []", "web keeps [192.0.2.1] [192.0.2.1]"},
+			want:   []string{"api keep [192.0.2.2] [192.0.2.2]", "late wait [] []", "web keep [192.0.2.1] [192.0.2.1]"},
 			why:    "pool a",
 		},
 	} {
@@ -135,7 +135,7 @@ func TestEffects(t *testing.T) {
 func TestUnsettled(t *testing.T) {
 	snapshot := whatif.Snapshot{Objects: pools("a 192.0.2.1-192.0.2.9"), Claims: claims("web a 203.0.113.1", "api a 192.0.2.1", "new")}
 	report := whatif.Simulate(snapshot, snapshot.Objects)
-	want := []string{"new gains [] [192.0.2.3]", "web moves [203.0.113.1] [192.0.2.2]"}
+	want := []string{"new gain [] [192.0.2.3]", "web move [203.0.113.1] [192.0.2.2]"}
 	if diff := cmp.Diff(want, lines(report.Unsettled)); diff != "" {
 		t.Errorf("unsettled (-want +got):\n%s", diff)
 	}

@@ -63,7 +63,7 @@ func TestSimulationIsWhatHappens(t *testing.T) {
 	t.Logf("effects: %v", effects)
 	for _, effect := range whatif.Effects() {
 		if effects[effect] == 0 {
-			t.Errorf("no Service of any edit %s: the edits are not varied enough", effect)
+			t.Errorf("no edit made a Service %s: the edits are not varied enough", effect)
 		}
 	}
 }
