@@ -32,6 +32,10 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// Refresh is how often each address is announced again; 0 is DefaultRefresh.
 	Refresh time.Duration
+	// Heard is told, about once a second, that another station claims an address that
+	// is announced here; nil is nobody. It is called by those who answer and must not
+	// block.
+	Heard func(Claim)
 	// Network is where sockets are opened; nil is the kernel.
 	Network Network
 }
@@ -44,6 +48,8 @@ type Announcer struct {
 	network Network
 	bell    chan struct{} // interfaces have changed
 	table   table
+	heard   func(Claim)
+	claims  claims
 
 	mu          sync.Mutex // guards what follows, and all changes of table
 	interfaces  []Interface
@@ -56,6 +62,7 @@ func New(o Options) *Announcer {
 		log:         o.Log,
 		refresh:     o.Refresh,
 		network:     o.Network,
+		heard:       o.Heard,
 		bell:        make(chan struct{}, 1),
 		attachments: make(map[identity]*attachment),
 	}
@@ -111,6 +118,35 @@ func (a *Announcer) Withdraw(address netip.Addr) {
 	a.touch(address)
 }
 
+// Repeat announces an address again, as if it were new: somebody may have heard
+// otherwise. To repeat what is not announced has no effect.
+func (a *Announcer) Repeat(address netip.Addr) {
+	address = address.Unmap().WithZone("")
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, at := range a.attachments {
+		if at.protocol.carries(address) {
+			at.repeat(address)
+		}
+	}
+}
+
+// hear tells that an address is claimed, unless it is claimed by this node, which
+// hears itself where two of its interfaces are on one link.
+func (a *Announcer) hear(c Claim) {
+	if a.heard == nil || !a.claims.fresh(c, time.Now()) || a.owns(c.MAC) {
+		return
+	}
+	a.heard(c)
+}
+
+// owns says whether one of this node's interfaces has a hardware address.
+func (a *Announcer) owns(m mac) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.ContainsFunc(a.interfaces, func(i Interface) bool { return i.MAC == m })
+}
+
 // touch tells the attachments that the entry of an address has changed. The
 // caller holds the lock.
 func (a *Announcer) touch(address netip.Addr) {
@@ -164,7 +200,7 @@ func (a *Announcer) start(ctx context.Context, id identity, i Interface) (stop f
 	log := a.log.With(lb.LogKeyInterface, id.name, "protocol", id.protocol.String())
 	at := &attachment{
 		identity: id, iface: i, network: a.network, table: &a.table, refresh: a.refresh,
-		log: log, bell: make(chan struct{}, 1),
+		heard: a.hear, log: log, bell: make(chan struct{}, 1),
 	}
 	a.mu.Lock()
 	a.attachments[id] = at

@@ -370,3 +370,46 @@ func TestSocketsAdmitWhatIsAnnounced(t *testing.T) {
 		admitted("the interface is back", true, true)
 	})
 }
+
+// Another station that claims an address is told of, unless it is this node.
+func TestClaimsAreHeard(t *testing.T) {
+	var heard []layer2.Claim
+	bubble(t, layer2.Options{Heard: func(c layer2.Claim) { heard = append(heard, c) }}, func(f fixture) {
+		f.follow(eth0, eth1)
+		f.announce(lb4)
+		claim := func(mac [6]byte) {
+			f.network.Deliver(layer2.ARP, 2, announcement(mac, lb4))
+			synctest.Wait()
+		}
+		claim([6]byte{2, 9})
+		claim([6]byte{2, 9})
+		claim(eth1.MAC)
+		time.Sleep(time.Second)
+		claim([6]byte{2, 9})
+		want := layer2.Claim{Address: lb4, Interface: "eth0", MAC: [6]byte{2, 9}}
+		if diff := cmp.Diff([]layer2.Claim{want, want}, heard, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+			t.Errorf("heard (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// announcement is an ARP announcement in the form of a reply.
+func announcement(mac [6]byte, a netip.Addr) []byte {
+	ip := a.As4()
+	return slices.Concat([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, mac[:], []byte{8, 6, 0, 1, 8, 0, 6, 4, 0, 2},
+		mac[:], ip[:], []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, ip[:])
+}
+
+func TestRepeat(t *testing.T) {
+	bubble(t, layer2.Options{}, func(f fixture) {
+		f.follow(eth0)
+		f.announce(lb4, lb6)
+		time.Sleep(10 * time.Second)
+		f.sent()
+		f.Repeat(lb4)
+		f.Repeat(netip.MustParseAddr("192.0.2.101")) // nobody announces it
+		f.wantSent("at once", map[string]int{"eth0 arp": 2})
+		time.Sleep(10 * time.Second)
+		f.wantSent("the rest of a burst", map[string]int{"eth0 arp": 4})
+	})
+}

@@ -30,35 +30,38 @@ const (
 	arpReply    = 2
 )
 
-// request is what counts of an ARP request.
-type request struct {
+// arpPacket is what counts of an ARP packet.
+type arpPacket struct {
+	operation  uint16 // arpRequest or arpReply
 	sender     mac
-	senderAddr [4]byte
+	senderAddr [4]byte // unspecified in a probe
 	target     [4]byte
 }
 
-// parseRequest reads a frame. It is false for all but well-formed requests that
-// can be answered; announcements, in which both addresses are the same, ask for
-// nothing (RFC 5227, section 1.1).
-func parseRequest(frame []byte) (request, bool) {
+// parseARP reads a frame. It is false for all but well-formed requests and replies.
+func parseARP(frame []byte) (arpPacket, bool) {
 	if len(frame) < arpFrameLen ||
 		binary.BigEndian.Uint16(frame[etherTypeAt:]) != etherTypeARP ||
 		binary.BigEndian.Uint16(frame[arpHardwareAt:]) != arpEthernet ||
 		binary.BigEndian.Uint16(frame[arpProtocolAt:]) != arpIPv4 ||
-		frame[arpHardwareLen] != 6 || frame[arpProtocolLen] != 4 ||
-		binary.BigEndian.Uint16(frame[arpOperationAt:]) != arpRequest {
-		return request{}, false
+		frame[arpHardwareLen] != 6 || frame[arpProtocolLen] != 4 {
+		return arpPacket{}, false
 	}
-	r := request{
+	p := arpPacket{
+		operation:  binary.BigEndian.Uint16(frame[arpOperationAt:]),
 		sender:     mac(frame[arpSenderAt:]),
 		senderAddr: [4]byte(frame[arpSenderAddrAt:]),
 		target:     [4]byte(frame[arpTargetAddrAt:]),
 	}
-	return r, isUnicast(r.sender) && r.senderAddr != r.target
+	return p, isUnicast(p.sender) && (p.operation == arpRequest || p.operation == arpReply)
 }
 
-// putReply writes the answer of self to r.
-func putReply(frame *[arpFrameLen]byte, self mac, r request) {
+// asks says whether the packet wants an answer. Announcements, in which both
+// addresses are the same, ask for nothing (RFC 5227, section 1.1).
+func (p *arpPacket) asks() bool { return p.operation == arpRequest && p.senderAddr != p.target }
+
+// putReply writes the answer of self to the request r.
+func putReply(frame *[arpFrameLen]byte, self mac, r *arpPacket) {
 	putEthernet(frame[:], r.sender, self, etherTypeARP)
 	binary.BigEndian.PutUint16(frame[arpHardwareAt:], arpEthernet)
 	binary.BigEndian.PutUint16(frame[arpProtocolAt:], arpIPv4)
@@ -75,6 +78,7 @@ type arpCodec struct {
 	table *table
 	name  string
 	self  mac
+	heard func(netip.Addr, mac) // another station claims an address
 
 	reply [arpFrameLen]byte
 	last  *counters // of the address answered for last
@@ -82,18 +86,33 @@ type arpCodec struct {
 
 // Answer implements Answerer.
 func (c *arpCodec) Answer(frame []byte) []byte {
-	r, ok := parseRequest(frame)
+	p, ok := parseARP(frame)
 	if !ok || !isFor(frame, c.self) {
 		return nil
 	}
-	e := c.table.get(netip.AddrFrom4(r.target))
-	if e == nil || !e.allows(c.name) {
+	// Whoever sends from an address has it, or believes so (RFC 5227, section 2.4).
+	if claimed := netip.AddrFrom4(p.senderAddr); p.sender != c.self && c.entry(claimed) != nil {
+		c.heard(claimed, p.sender)
+	}
+	if !p.asks() {
+		return nil
+	}
+	e := c.entry(netip.AddrFrom4(p.target))
+	if e == nil {
 		return nil
 	}
 	e.counters.requests.Add(1)
 	c.last = e.counters
-	putReply(&c.reply, c.self, r)
+	putReply(&c.reply, c.self, &p)
 	return c.reply[:]
+}
+
+// entry returns the entry of an address that is announced here, or nil.
+func (c *arpCodec) entry(a netip.Addr) *entry {
+	if e := c.table.get(a); e != nil && e.allows(c.name) {
+		return e
+	}
+	return nil
 }
 
 // Answered implements Answerer.

@@ -17,7 +17,7 @@ import (
 // mdlayher/arp; Ethernet headers are put in front by hand.
 
 func testARPCodec(addresses ...string) *arpCodec {
-	return &arpCodec{table: tableOf(addresses...), name: "eth0", self: mac{2, 0, 0, 0, 0, 1}}
+	return &arpCodec{table: tableOf(addresses...), name: "eth0", self: mac{2, 0, 0, 0, 0, 1}, heard: func(netip.Addr, mac) {}}
 }
 
 // tableOf returns a table with the addresses, announced on all interfaces.

@@ -39,10 +39,12 @@ type attachment struct {
 	network Network
 	table   *table
 	refresh time.Duration
+	heard   func(Claim) // another station claims an address
 	log     *slog.Logger
 
-	mu    sync.Mutex   // guards dirty
+	mu    sync.Mutex   // guards what follows
 	dirty []netip.Addr // whose entries have changed
+	again []netip.Addr // to be announced as if they were new
 	bell  chan struct{}
 }
 
@@ -50,6 +52,14 @@ type attachment struct {
 func (a *attachment) touch(address netip.Addr) {
 	a.mu.Lock()
 	a.dirty = append(a.dirty, address)
+	a.mu.Unlock()
+	ring(a.bell)
+}
+
+// repeat tells that an address is to be announced again.
+func (a *attachment) repeat(address netip.Addr) {
+	a.mu.Lock()
+	a.again = append(a.again, address)
 	a.mu.Unlock()
 	ring(a.bell)
 }
@@ -111,10 +121,11 @@ func (a *attachment) serve(ctx context.Context) (begun bool, err error) {
 
 // codec returns a new codec: answering and announcing do not share one.
 func (a *attachment) codec() codec {
+	heard := func(address netip.Addr, by mac) { a.heard(Claim{Address: address, Interface: a.name, MAC: by}) }
 	if a.protocol == ARP {
-		return &arpCodec{table: a.table, name: a.name, self: a.mac}
+		return &arpCodec{table: a.table, name: a.name, self: a.mac, heard: heard}
 	}
-	return &ndpCodec{table: a.table, name: a.name, self: a.mac, source: a.source.As16()}
+	return &ndpCodec{table: a.table, name: a.name, self: a.mac, source: a.source.As16(), heard: heard}
 }
 
 // has says whether an address is to be announced here.
@@ -123,13 +134,14 @@ func (a *attachment) has(address netip.Addr) bool {
 	return e != nil && a.protocol.carries(address) && e.allows(a.name)
 }
 
-// take returns the addresses whose entries have changed since it was called last.
-func (a *attachment) take() []netip.Addr {
+// take returns the addresses whose entries have changed, and those to be announced
+// again, since it was called last.
+func (a *attachment) take() (dirty, again []netip.Addr) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	dirty := a.dirty
-	a.dirty = nil
-	return dirty
+	dirty, again = a.dirty, a.again
+	a.dirty, a.again = nil, nil
+	return dirty, again
 }
 
 func ring(bell chan<- struct{}) {

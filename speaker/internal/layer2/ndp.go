@@ -53,28 +53,38 @@ type solicitation struct {
 // (RFC 4862, section 5.4.2).
 func (s solicitation) detects() bool { return s.source == [16]byte{} }
 
-// parseSolicitation reads a frame. It is false for all but solicitations that
-// are valid by RFC 4861, section 7.1.1.
-func parseSolicitation(frame []byte) (solicitation, bool) {
+// discovery reads the headers of a frame that carries a message of neighbor discovery
+// with a target, and returns it without padding. It is false unless what both types
+// of messages have in common is valid by RFC 4861, sections 7.1.1 and 7.1.2.
+func discovery(frame []byte, messageType byte) ([]byte, bool) {
 	if len(frame) < optionsAt ||
 		binary.BigEndian.Uint16(frame[etherTypeAt:]) != etherTypeIPv6 ||
 		frame[ipv6At]&0xf0 != ipv6Version ||
 		frame[ipv6NextHeaderAt] != ipv6ICMP || frame[ipv6HopLimitAt] != hopLimit ||
-		frame[icmpAt] != neighborSolicitation || frame[icmpCodeAt] != 0 {
-		return solicitation{}, false
+		frame[icmpAt] != messageType || frame[icmpCodeAt] != 0 || frame[targetAt] == 0xff {
+		return nil, false
 	}
 	end := icmpAt + int(binary.BigEndian.Uint16(frame[ipv6PayloadLenAt:]))
 	if end < optionsAt || end > len(frame) {
+		return nil, false
+	}
+	return frame[:end], checksum(frame[:end]) == 0
+}
+
+// parseSolicitation reads a frame. It is false for all but solicitations that
+// are valid by RFC 4861, section 7.1.1.
+func parseSolicitation(frame []byte) (solicitation, bool) {
+	frame, ok := discovery(frame, neighborSolicitation)
+	if !ok {
 		return solicitation{}, false
 	}
-	frame = frame[:end] // what follows is padding
 	s := solicitation{
 		source: [16]byte(frame[ipv6SourceAt:]),
 		target: [16]byte(frame[targetAt:]),
 		sender: mac(frame[6:]),
 	}
-	option, ok := sourceOption(frame[optionsAt:])
-	if !ok || !plausible(s, [16]byte(frame[ipv6DestinationAt:]), option) || checksum(frame) != 0 {
+	option, ok := linkLayerOption(frame[optionsAt:], sourceLinkLayer)
+	if !ok || !plausible(s, [16]byte(frame[ipv6DestinationAt:]), option) {
 		return solicitation{}, false
 	}
 	if option != nil {
@@ -83,12 +93,28 @@ func parseSolicitation(frame []byte) (solicitation, bool) {
 	return s, isUnicast(s.sender)
 }
 
+// parseAdvertisement reads a frame, and returns which address is said to be where. It
+// is false for all but advertisements that are valid by RFC 4861, section 7.1.2. One
+// without the option that says where speaks of its sender.
+func parseAdvertisement(frame []byte) (target [16]byte, at mac, ok bool) {
+	frame, ok = discovery(frame, neighborAdvertisement)
+	if !ok || frame[ipv6DestinationAt] == 0xff && frame[naFlagsAt]&naSolicited != 0 {
+		return target, at, false
+	}
+	at = mac(frame[6:])
+	option, ok := linkLayerOption(frame[optionsAt:], targetLinkLayer)
+	if option != nil {
+		at = mac(option)
+	}
+	return [16]byte(frame[targetAt:]), at, ok && isUnicast(at)
+}
+
 // plausible checks addresses: a unicast target that was asked for at its own
 // address or at its solicited-node group, by a unicast source, or by nobody in
 // the course of duplicate address detection, which must not name a sender.
 func plausible(s solicitation, destination [16]byte, option []byte) bool {
 	group := solicitedNode(s.target)
-	if s.target[0] == 0xff || s.source[0] == 0xff {
+	if s.source[0] == 0xff {
 		return false
 	}
 	if s.detects() {
@@ -97,10 +123,10 @@ func plausible(s solicitation, destination [16]byte, option []byte) bool {
 	return destination == group || destination == s.target
 }
 
-// sourceOption finds the Source Link-Layer Address option, which a solicitation
-// need not have; it is false if the options are malformed (RFC 4861, section
+// linkLayerOption finds the Source or Target Link-Layer Address option, which a
+// message need not have; it is false if the options are malformed (RFC 4861, section
 // 4.6). Options of other types are skipped.
-func sourceOption(options []byte) (address []byte, ok bool) {
+func linkLayerOption(options []byte, optionType byte) (address []byte, ok bool) {
 	for len(options) > 0 {
 		if len(options) < 8 {
 			return nil, false
@@ -109,7 +135,7 @@ func sourceOption(options []byte) (address []byte, ok bool) {
 		if length == 0 || length > len(options) {
 			return nil, false
 		}
-		if options[0] == sourceLinkLayer && length == 8 {
+		if options[0] == optionType && length == 8 {
 			address = options[2:8]
 		}
 		options = options[length:]
@@ -178,7 +204,8 @@ type ndpCodec struct {
 	table  *table
 	name   string
 	self   mac
-	source [16]byte // link-local
+	source [16]byte              // link-local
+	heard  func(netip.Addr, mac) // another station claims an address
 
 	reply [naFrameLen]byte
 	last  *counters // of the address answered for last
@@ -188,12 +215,19 @@ type ndpCodec struct {
 // this node's own, neither anycast nor proxied (RFC 4861, section 7.2.4). The
 // Router flag is clear: nobody is to route by way of a Service's address.
 func (c *ndpCodec) Answer(frame []byte) []byte {
-	s, ok := parseSolicitation(frame)
-	if !ok || !isFor(frame, c.self) {
+	if len(frame) < optionsAt || !isFor(frame, c.self) {
 		return nil
 	}
-	e := c.table.get(netip.AddrFrom16(s.target))
-	if e == nil || !e.allows(c.name) {
+	if frame[icmpAt] == neighborAdvertisement {
+		c.listen(frame)
+		return nil
+	}
+	s, ok := parseSolicitation(frame)
+	if !ok {
+		return nil
+	}
+	e := c.entry(netip.AddrFrom16(s.target))
+	if e == nil {
 		return nil
 	}
 	e.counters.requests.Add(1)
@@ -204,6 +238,22 @@ func (c *ndpCodec) Answer(frame []byte) []byte {
 	}
 	putAdvertisement(&c.reply, c.self, c.source, a)
 	return c.reply[:]
+}
+
+// listen takes note of an advertisement.
+func (c *ndpCodec) listen(frame []byte) {
+	target, at, ok := parseAdvertisement(frame)
+	if claimed := netip.AddrFrom16(target); ok && at != c.self && c.entry(claimed) != nil {
+		c.heard(claimed, at)
+	}
+}
+
+// entry returns the entry of an address that is announced here, or nil.
+func (c *ndpCodec) entry(a netip.Addr) *entry {
+	if e := c.table.get(a); e != nil && e.allows(c.name) {
+		return e
+	}
+	return nil
 }
 
 // Answered implements Answerer.

@@ -24,7 +24,7 @@ const (
 func testNDPCodec(addresses ...string) *ndpCodec {
 	return &ndpCodec{
 		table: tableOf(addresses...), name: "eth0",
-		self: mac{2, 0, 0, 0, 0, 1}, source: netip.MustParseAddr("fe80::1").As16(),
+		self: mac{2, 0, 0, 0, 0, 1}, source: netip.MustParseAddr("fe80::1").As16(), heard: func(netip.Addr, mac) {},
 	}
 }
 
@@ -63,6 +63,43 @@ func solicitationFrame(t testing.TB, o solicitOptions) []byte {
 		to = mac{0x33, 0x33, 0xff, 0, 1, 0}
 	}
 	frame := append(slices.Concat(to[:], sender[:]), 0x86, 0xdd, 0x60, 0, 0, 0)
+	frame = binary.BigEndian.AppendUint16(frame, uint16(len(payload)))
+	frame = append(frame, 58, 255)
+	return slices.Concat(frame, src.AsSlice(), dst.AsSlice(), payload)
+}
+
+// advertisementOptions vary an advertisement of testTarget; zero values are one to all
+// nodes, with a target link-layer address.
+type advertisementOptions struct {
+	to          mac
+	destination string // "" is all nodes
+	solicited   bool
+	at          mac // zero is that of the sender, 02:00:00:00:00:09
+	noOption    bool
+}
+
+func advertisementFrame(t testing.TB, o advertisementOptions) []byte {
+	t.Helper()
+	sender := mac{2, 0, 0, 0, 0, 9}
+	if o.at == (mac{}) {
+		o.at = sender
+	}
+	if o.to == (mac{}) {
+		o.to = mac{0x33, 0x33, 5: 1}
+	}
+	if o.destination == "" {
+		o.destination = "ff02::1"
+	}
+	src, dst := netip.MustParseAddr("fe80::9"), netip.MustParseAddr(o.destination)
+	m := &ndp.NeighborAdvertisement{Solicited: o.solicited, Override: true, TargetAddress: netip.MustParseAddr(testTarget)}
+	if !o.noOption {
+		m.Options = []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Target, Addr: o.at[:]}}
+	}
+	payload, err := ndp.MarshalMessageChecksum(m, src, dst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := append(slices.Concat(o.to[:], sender[:]), 0x86, 0xdd, 0x60, 0, 0, 0)
 	frame = binary.BigEndian.AppendUint16(frame, uint16(len(payload)))
 	frame = append(frame, 58, 255)
 	return slices.Concat(frame, src.AsSlice(), dst.AsSlice(), payload)

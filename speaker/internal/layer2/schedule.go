@@ -83,6 +83,15 @@ func (s *schedule) add(a netip.Addr, now time.Time) {
 	heap.Push(&s.first, it)
 }
 
+// again begins another burst for an address, if it is there and not about to have its
+// first round.
+func (s *schedule) again(a netip.Addr, now time.Time) {
+	if it := s.items[a]; it != nil && it.round > 0 {
+		s.remove(a)
+		s.add(a, now)
+	}
+}
+
 // remove forgets an address, if it is there.
 func (s *schedule) remove(a netip.Addr) {
 	it := s.items[a]

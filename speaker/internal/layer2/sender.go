@@ -104,31 +104,40 @@ func (s *sender) wait(now time.Time) (time.Duration, bool) {
 // update takes up what has changed in the table. It goes by what the table has
 // now, not by what happened to it.
 func (s *sender) update(now time.Time) error {
+	dirty, again := s.take()
 	missed := false
-	for _, a := range s.take() {
+	for _, a := range dirty {
 		if s.has(a) {
 			s.schedule.add(a, now)
 			missed = missed || !s.sieve.Passes(a)
-			continue
-		}
-		s.schedule.remove(a)
-		s.narrowBy(now.Add(narrowAfter))
-		if s.groups == nil {
-			continue
-		}
-		if err := s.groups.leave(a); err != nil {
-			s.log.Warn("a multicast group could not be left", lb.LogKeyIP, a, lb.LogKeyError, err)
+		} else {
+			s.forget(a)
+			s.narrowBy(now.Add(narrowAfter))
 		}
 	}
-	if missed {
+	for _, a := range again {
+		s.schedule.again(a, now)
+	}
+	switch {
+	case missed:
 		s.narrowBy(now.Add(narrowAfter))
 		return s.admit(nil)
-	}
-	if !s.narrow.IsZero() && !now.Before(s.narrow) {
+	case !s.narrow.IsZero() && !now.Before(s.narrow):
 		s.narrow = time.Time{}
 		return s.admit(newSieve(maps.Keys(s.schedule.items)))
 	}
 	return nil
+}
+
+// forget announces an address no longer.
+func (s *sender) forget(a netip.Addr) {
+	s.schedule.remove(a)
+	if s.groups == nil {
+		return
+	}
+	if err := s.groups.leave(a); err != nil {
+		s.log.Warn("a multicast group could not be left", lb.LogKeyIP, a, lb.LogKeyError, err)
+	}
 }
 
 // narrowBy sets when the filter is narrowed, unless it is to be sooner.

@@ -16,7 +16,7 @@ import (
 // A Sieve tells frames about the addresses of a set from those about others, in a
 // form that the kernel's packet filter can hold: a sparse bitmap, written as a
 // program. It passes all addresses of the set. As long as these lie in at most
-// sieveBlocks blocks of 32, which covers pools of 30 000 addresses in a row however
+// sieveBlocks blocks of 32, which covers pools of 16 000 addresses in a row however
 // they are spread over the nodes, it passes no others; a larger set is hashed into a
 // bitmap of that size, and of the others a part passes that is about the number of
 // addresses over that of bits. It is immutable. Nil passes all.
@@ -35,8 +35,9 @@ type block struct {
 
 const (
 	// sieveBlocks bounds the program: a block takes a little over three instructions,
-	// and classic BPF has room for 4096 of them.
-	sieveBlocks = 1024
+	// an ARP filter looks up two addresses, and classic BPF has room for 4096
+	// instructions.
+	sieveBlocks = 512
 	// sieveFactor spreads keys, which in practice follow each other, over all places
 	// (Fibonacci hashing). The upper bits of the product are the good ones.
 	sieveFactor = 0x9e3779b1
@@ -134,8 +135,10 @@ func (s *Sieve) coarser() *Sieve {
 
 const (
 	// toVerdict is, in a program not yet resolved, a jump to where the block in A is
-	// held against the mask in X. No program is long enough for such a jump.
+	// held against the mask in X, and toEnd one past the program. No program is long
+	// enough for such jumps.
 	toVerdict = math.MaxUint32
+	toEnd     = math.MaxUint32 - 1
 	// chain is how many blocks are compared one after the other.
 	chain = 8
 	// Where the program keeps what it needs twice.
@@ -143,9 +146,9 @@ const (
 	scratchMask  = 1
 )
 
-// program looks up the key in register A, and ends by passing the frame or not. BPF
-// has no memory to index, so the blocks are constants at the leaves of a tree of
-// comparisons.
+// program looks up the key in register A. It passes the frame, or goes on with what
+// follows the program. BPF has no memory to index, so the blocks are constants at the
+// leaves of a tree of comparisons.
 func (s *Sieve) program() []bpf.Instruction {
 	p := []bpf.Instruction{
 		bpf.ALUOpConstant{Op: bpf.ALUOpMul, Val: s.factor},
@@ -161,21 +164,25 @@ func (s *Sieve) program() []bpf.Instruction {
 		bpf.ALUOpConstant{Op: bpf.ALUOpShiftRight, Val: 5},
 	}
 	p = append(p, branch(s.blocks)...)
-	for i, instruction := range p {
-		if instruction == (bpf.Jump{Skip: toVerdict}) {
-			p[i] = bpf.Jump{Skip: uint32(len(p) - i - 1)}
-		}
-	}
-	return append(p,
+	verdict := len(p)
+	p = append(p,
 		bpf.ALUOpX{Op: bpf.ALUOpAnd},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipTrue: 1},
 		bpf.RetConstant{Val: snapLen},
-		bpf.RetConstant{Val: 0},
 	)
+	for i, instruction := range p {
+		switch instruction {
+		case bpf.Jump{Skip: toVerdict}:
+			p[i] = bpf.Jump{Skip: uint32(verdict - i - 1)}
+		case bpf.Jump{Skip: toEnd}:
+			p[i] = bpf.Jump{Skip: uint32(len(p) - i - 1)}
+		}
+	}
+	return p
 }
 
-// branch finds the block whose number is in A among the given ones, and drops the
-// frame if it is not there.
+// branch finds the block whose number is in A among the given ones, and goes to the
+// end if it is not there.
 func branch(blocks []block) []bpf.Instruction {
 	var p []bpf.Instruction
 	if len(blocks) <= chain {
@@ -185,7 +192,7 @@ func branch(blocks []block) []bpf.Instruction {
 				bpf.LoadConstant{Dst: bpf.RegA, Val: b.taken},
 				bpf.Jump{Skip: toVerdict})
 		}
-		return append(p, bpf.RetConstant{Val: 0})
+		return append(p, bpf.Jump{Skip: toEnd})
 	}
 	half := len(blocks) / 2
 	middle := blocks[half].number

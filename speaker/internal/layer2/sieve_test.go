@@ -70,16 +70,16 @@ func TestSieveDropsOthers(t *testing.T) {
 		{"none", nil, 0},
 		{"one", scattered(1), 0},
 		{"as many blocks as there is room for", scattered(sieveBlocks), 0},
-		{"three in four of a pool of 30 000", slices.Collect(func(yield func(netip.Addr) bool) {
+		{"three in four of a pool of 15 000", slices.Collect(func(yield func(netip.Addr) bool) {
 			a := netip.MustParseAddr("192.0.2.0")
-			for range 30_000 {
+			for range 15_000 {
 				if a = a.Next(); random.IntN(4) > 0 && !yield(a) {
 					return
 				}
 			}
 		}), 0},
-		{"3000, scattered", scattered(3000), 0.1},
-		{"10 000, scattered", scattered(10_000), 0.3},
+		{"3000, scattered", scattered(3000), 0.2},
+		{"10 000, scattered", scattered(10_000), 0.5},
 	} {
 		s := sieveOf(tt.addresses)
 		in := make(map[netip.Addr]bool)
@@ -120,9 +120,9 @@ func TestSieveProgram(t *testing.T) {
 	for _, n := range sieveSizes {
 		addresses := scattered(random, n)
 		s := sieveOf(addresses)
-		program := append([]bpf.Instruction{bpf.LoadAbsolute{Size: 4}}, s.program()...)
-		if len(program) > 4050 {
-			t.Fatalf("the program for %d addresses has %d instructions; the kernel takes 4096, the other checks included", n, len(program))
+		program := append(append([]bpf.Instruction{bpf.LoadAbsolute{Size: 4}}, s.program()...), bpf.RetConstant{Val: 0})
+		if len(program) > 2000 {
+			t.Fatalf("the program for %d addresses has %d instructions; the kernel takes 4096, for two of them and other checks", n, len(program))
 		}
 		vm, err := bpf.NewVM(program)
 		if err != nil {
@@ -155,7 +155,9 @@ func TestFilterSifts(t *testing.T) {
 	}{
 		{ARP, arpFrame(t, broadcast(), arp.OperationRequest, mac{2}, "192.0.2.9", "192.0.2.100"), true},
 		{ARP, arpFrame(t, broadcast(), arp.OperationRequest, mac{2}, "192.0.2.9", "192.0.2.101"), false},
-		{ARP, arpFrame(t, broadcast(), arp.OperationRequest, mac{2}, "192.0.2.100", "192.0.2.9"), false},
+		{ARP, arpFrame(t, broadcast(), arp.OperationRequest, mac{2}, "192.0.2.100", "192.0.2.9"), true},
+		{ARP, arpFrame(t, broadcast(), arp.OperationReply, mac{2}, "192.0.2.100", "192.0.2.9"), true},
+		{ARP, arpFrame(t, broadcast(), arp.OperationReply, mac{2}, "192.0.2.9", "192.0.2.100"), false},
 		{NDP, solicitationFrame(t, solicitOptions{}), true},
 		{NDP, solicitationFrame(t, solicitOptions{target: "2001:db8::9999"}), false},
 	} {
@@ -209,7 +211,7 @@ func TestKernelSifts(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, a := range []netip.Addr{foreign, addresses[n-1], foreign, addresses[0]} {
-				if err := from.Send(arpFrame(t, broadcast(), arp.OperationRequest, mac{2, 9}, "192.0.2.9", a.String())); err != nil {
+				if err := from.Send(arpFrame(t, broadcast(), arp.OperationRequest, mac{2, 9}, foreign.String(), a.String())); err != nil {
 					t.Fatal(err)
 				}
 			}
