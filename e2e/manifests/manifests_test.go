@@ -206,7 +206,8 @@ func TestPermissions(t *testing.T) {
 			"/{services} list,watch", "/{namespaces} list,watch", "/{services/status} patch", "/{events} create"),
 		"metallb-system:speaker": append(slices.Clone(reviews),
 			"/{nodes,services} list,watch", "discovery.k8s.io/{endpointslices} list,watch", "/{events} create"),
-		"metallb-system:metrics-reader": {"[/metrics] get"},
+		"metallb-system:metrics-reader":  {"[/metrics] get"},
+		"metallb-system:simulate-reader": {"/{namespaces,services} list", kinds + " list"},
 		"metallb-system/controller": {
 			kinds + " list,watch", statuses + " patch",
 			"coordination.k8s.io/{leases} create", "coordination.k8s.io/{leases} get,update only [metallb-controller]",
