@@ -17,6 +17,7 @@ type Allocator struct {
 	claimants map[lb.ServiceName]*claimant
 	tenancies map[netip.Addr]*tenancy
 	waiting   *waiting
+	bookings  *bookings
 }
 
 // New returns an Allocator without pools.
@@ -26,6 +27,7 @@ func New() *Allocator {
 		claimants: map[lb.ServiceName]*claimant{},
 		tenancies: map[netip.Addr]*tenancy{},
 		waiting:   newWaiting(),
+		bookings:  newBookings(),
 	}
 }
 
@@ -97,6 +99,7 @@ func (a *Allocator) SetPools(pools []lb.Pool) []Outcome {
 	a.atlas = newAtlas(pools)
 	a.tenancies = make(map[netip.Addr]*tenancy, len(a.tenancies))
 	a.waiting = newWaiting()
+	a.bookings.relocate(a.atlas)
 
 	st := newStep(a, nil)
 	var evicted, others []*claimant
@@ -207,26 +210,38 @@ func (a *Allocator) occupy(c *claimant, g grant) {
 		t = &tenancy{grant: g}
 		a.tenancies[g.addr] = t
 		t.stock().assigned++
-		if !g.pool.Broken {
+		if b, ok := a.bookings.byAddr[g.addr]; ok && b.withheld {
+			b.withheld = false
+			t.stock().reserved--
+		} else if !g.pool.Broken {
 			t.stock().take(g.position())
 		}
 	}
 	i, _ := slices.BinarySearchFunc(t.holders, c, byAge)
 	t.holders = slices.Insert(t.holders, i, c)
+	t.closed = a.bookings.closed(g.addr, t.holders)
 	t.regroup()
+	a.bookings.stir(g.addr, c.name())
 }
 
-// vacate records that c has the address of g no longer. It reports whether nobody
-// has it now.
+// vacate records that c has the address of g no longer. It reports whether anybody may
+// have it now.
 func (a *Allocator) vacate(c *claimant, g grant) (free bool) {
 	t := a.tenancies[g.addr]
 	t.holders = slices.DeleteFunc(t.holders, func(h *claimant) bool { return h == c })
+	t.closed = a.bookings.closed(g.addr, t.holders)
 	t.regroup()
+	a.bookings.stir(g.addr, c.name())
 	if len(t.holders) > 0 {
 		return false
 	}
 	delete(a.tenancies, g.addr)
 	t.stock().assigned--
+	if b, ok := a.bookings.byAddr[g.addr]; ok && len(b.owners) > 0 {
+		b.withheld = true
+		t.stock().reserved++
+		return false
+	}
 	if !g.pool.Broken {
 		t.stock().release(g.position())
 	}

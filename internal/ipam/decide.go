@@ -50,6 +50,9 @@ func (a *Allocator) decide(c *claimant) decision {
 	default:
 		d.verdict, d.waits = refused, waits
 	}
+	if d.verdict != nil {
+		d.waits = a.besides(c, d.waits)
+	}
 	return d
 }
 
@@ -117,14 +120,20 @@ func (a *Allocator) complete(c *claimant, d *decision) {
 	}
 	f := otherFamily(lb.FamilyOf(d.grants[0].addr))
 	d.lacking = c.noSecond(groups, f)
-	d.waits = poolWait(c, groups, []lb.Family{f})
+	d.waits = a.besides(c, poolWait(c, groups, []lb.Family{f}))
 }
 
 // join adds to an address one of the other family: from the same pool or, where c agrees
-// to that, from the first pool that has one. Nil: there is none in these pools.
+// to that, one that is reserved for it, or from the first pool that has one. Nil: there
+// is none in these pools.
 func (a *Allocator) join(c *claimant, first grant) (pair []grant, groups [][]*pool) {
 	groups = [][]*pool{{first.pool}}
 	if c.mixes() {
+		for _, g := range a.reservedFor(c) {
+			if lb.FamilyOf(g.addr) != lb.FamilyOf(first.addr) {
+				return []grant{first, g}, groups
+			}
+		}
 		eligible, _ := a.eligible(c) // if there are none, there is the first pool
 		groups = append(groups, eligible...)
 	}
@@ -158,11 +167,14 @@ func (a *Allocator) seek(c *claimant, kept []grant) ([]grant, *refusal, wait) {
 			return pair, nil, wait{}
 		}
 	}
+	pairOnly := c.requiresBoth() || c.shrunk && c.conforms(kept)
+	if back := a.reclaim(c, pairOnly); back != nil {
+		return back, nil, wait{}
+	}
 	groups, refused := a.eligible(c)
 	if refused != nil {
 		return nil, refused, wait{}
 	}
-	pairOnly := c.requiresBoth() || c.shrunk && c.conforms(kept)
 	if granted := a.fromGroups(c, groups, pairOnly); granted != nil {
 		return granted, nil, wait{}
 	}
@@ -220,9 +232,12 @@ func (a *Allocator) pairOf(c *claimant, pools []*pool) []grant {
 	return nil
 }
 
-// assignable returns the first address of the family in the pool that c may have:
-// a free one, or one that it may share.
+// assignable returns the first address of the family in the pool that c may have: one
+// that is reserved for it, a free one, or one that it may share.
 func (a *Allocator) assignable(c *claimant, p *pool, f lb.Family) (grant, bool) {
+	if g, ok := a.reservedIn(c, p, f); ok {
+		return g, true
+	}
 	s := p.stock(f)
 	first, ok := s.first()
 	if c.claim.Service.SharingKey != "" {

@@ -55,12 +55,18 @@ type world struct {
 	claims map[lb.ServiceName]ipam.Claim
 	pools  []lb.Pool
 	trace  []string
+	// reserved are the reservations, standings what was said about them last.
+	reserved  map[lb.ServiceName][]ipam.Reservation
+	standings map[lb.ReservationName]ipam.Standing
+	// latest are the outcomes since the last comparison.
+	latest []ipam.Outcome
 }
 
 func newWorld(t testing.TB, choose source) *world {
 	return &world{
 		t: t, choose: choose, sut: ipam.New(), oracle: &oracle{},
 		mirror: map[lb.ServiceName]ipam.Outcome{}, claims: map[lb.ServiceName]ipam.Claim{},
+		reserved: map[lb.ServiceName][]ipam.Reservation{}, standings: map[lb.ReservationName]ipam.Standing{},
 	}
 }
 
@@ -104,8 +110,10 @@ func (w *world) step() {
 		w.setPools(w.randomPools())
 	case n < 2:
 		w.restart()
-	case n < 7:
+	case n < 6:
 		w.release(w.randomName())
+	case n < 7:
+		w.reserve()
 	case n < 9 && len(w.claims) > 0:
 		w.assignAgain()
 	default:
@@ -174,6 +182,7 @@ func (w *world) restart() {
 	w.mirror = map[lb.ServiceName]ipam.Outcome{}
 	w.sut.SetPools(w.pools)
 	w.oracle.setPools(w.pools)
+	w.reserveAgain()
 	claims := make([]ipam.Claim, 0, len(w.claims))
 	for name, c := range w.claims {
 		found := *c.Service
@@ -218,6 +227,7 @@ func (w *world) note(out []ipam.Outcome) {
 			w.fail("%s is refused (%s) without a message", o.Service, o.Reason)
 		}
 		w.mirror[o.Service] = o
+		w.latest = append(w.latest, o)
 	}
 }
 
@@ -253,6 +263,7 @@ func (w *world) compare() {
 	}
 	w.checkNoDouble()
 	w.checkCounters()
+	w.checkStandings()
 }
 
 func (w *world) checkNoDouble() {
@@ -287,8 +298,18 @@ func (w *world) checkCounters() {
 				u.AssignedIPv6++
 			}
 		}
-		u.AvailableIPv4 = max(0, int64(len(list(p, lb.IPv4)))-u.AssignedIPv4)
-		u.AvailableIPv6 = max(0, int64(len(list(p, lb.IPv6)))-u.AssignedIPv6)
+		for _, a := range slices.Concat(list(p, lb.IPv4), list(p, lb.IPv6)) {
+			if used[a] || len(w.oracle.ownersOf(a)) == 0 {
+				continue
+			}
+			if a.Is4() {
+				u.ReservedIPv4++
+			} else {
+				u.ReservedIPv6++
+			}
+		}
+		u.AvailableIPv4 = max(0, int64(len(list(p, lb.IPv4)))-u.AssignedIPv4-u.ReservedIPv4)
+		u.AvailableIPv6 = max(0, int64(len(list(p, lb.IPv6)))-u.AssignedIPv6-u.ReservedIPv6)
 		want = append(want, u)
 	}
 	if got := w.sut.Usages(); !slices.Equal(got, want) {

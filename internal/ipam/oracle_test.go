@@ -19,6 +19,8 @@ import (
 type oracle struct {
 	pools  []lb.Pool
 	claims []*wisher
+	// reservations are sorted by age.
+	reservations []ipam.Reservation
 }
 
 // wisher is a Service as the oracle knows it.
@@ -196,6 +198,11 @@ func (o *oracle) topUp(w *wisher, has []held) ([]held, lb.Reason, bool) {
 func (o *oracle) paired(w *wisher, has held) []held {
 	pools := []*lb.Pool{o.pool(has.pool)}
 	if w.Service.AnyPools {
+		for _, h := range o.mine(w) {
+			if h.addr.Is4() != has.addr.Is4() {
+				return []held{has, h}
+			}
+		}
 		tiers, _ := o.tiers(w)
 		pools = append(pools, slices.Concat(tiers[0], tiers[1])...)
 	}
@@ -218,11 +225,14 @@ func (o *oracle) find(w *wisher, kept []held, conforms bool) ([]held, lb.Reason)
 			return pair, lb.ReasonAllocated
 		}
 	}
+	pairOnly := s.FamilyPolicy == corev1.IPFamilyPolicyRequireDualStack || w.shrunk && conforms
+	if back := o.back(w, pairOnly); back != nil {
+		return back, lb.ReasonAllocated
+	}
 	tiers, refused := o.tiers(w)
 	if refused != lb.ReasonAllocated {
 		return nil, refused
 	}
-	pairOnly := s.FamilyPolicy == corev1.IPFamilyPolicyRequireDualStack || w.shrunk && conforms
 	all := slices.Concat(tiers[0], tiers[1])
 	if s.AnyPools && len(families) == 2 {
 		if granted := o.fromAny(w, tiers); granted != nil {
@@ -367,6 +377,9 @@ func (o *oracle) findRequested(w *wisher) ([]held, lb.Reason) {
 		return nil, lb.ReasonOutsidePools
 	}
 	for _, h := range granted {
+		if o.barred(w, h.addr) {
+			return nil, lb.ReasonReserved
+		}
 		for _, other := range o.holders(h.addr, w) {
 			if other.Service.SharingKey == "" || s.SharingKey == "" {
 				return nil, lb.ReasonAddressInUse
@@ -381,8 +394,13 @@ func (o *oracle) findRequested(w *wisher) ([]held, lb.Reason) {
 
 // first returns the first address of the pool that w may have.
 func (o *oracle) first(w *wisher, p *lb.Pool, f lb.Family) (netip.Addr, bool) {
+	for _, h := range o.mine(w) {
+		if h.pool == p.Name && lb.FamilyOf(h.addr) == f {
+			return h.addr, true
+		}
+	}
 	for _, a := range list(p, f) {
-		if o.mayHave(w, a) {
+		if o.mayHave(w, a) && !o.barred(w, a) {
 			return a, true
 		}
 	}

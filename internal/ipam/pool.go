@@ -22,6 +22,9 @@ type stock struct {
 	*space
 	// assigned is the number of addresses that are in use.
 	assigned int64
+	// reserved is the number of addresses that nobody has and that are kept for a
+	// Service.
+	reserved int64
 	// shared are the addresses in use that others may join, by sharing key.
 	shared map[string]shareGroups
 }
@@ -59,6 +62,9 @@ type Usage struct {
 	// AvailableIPv4 and AvailableIPv6 count the addresses that are free, without
 	// those that avoidBuggyIPs excludes. math.MaxInt64 stands for that many or more.
 	AvailableIPv4, AvailableIPv6 int64
+	// ReservedIPv4 and ReservedIPv6 count the addresses that nobody has and that are
+	// kept for a Service. They are not free.
+	ReservedIPv4, ReservedIPv6 int64
 }
 
 func (p *pool) usage() Usage {
@@ -68,6 +74,8 @@ func (p *pool) usage() Usage {
 		AssignedIPv6:  p.v6.assigned,
 		AvailableIPv4: p.v4.available(),
 		AvailableIPv6: p.v6.available(),
+		ReservedIPv4:  p.v4.reserved,
+		ReservedIPv6:  p.v6.reserved,
 	}
 }
 
@@ -76,7 +84,7 @@ func (s *stock) available() int64 {
 		return math.MaxInt64
 	}
 	// A broken pool has no capacity, but addresses may still be assigned.
-	return max(0, s.capacity-s.assigned)
+	return max(0, s.capacity-s.assigned-s.reserved)
 }
 
 // atlas finds the pool of an address.

@@ -31,6 +31,9 @@ func (a *Allocator) requested(c *claimant) ([]grant, *refusal, wait) {
 			grants[0].addr, grants[0].pool.Name, grants[1].addr, grants[1].pool.Name, unlessMixed)}, wait{}
 	}
 	for _, g := range grants {
+		if r := a.withheldFrom(c, g.addr); r != nil {
+			return nil, r, wait{addrs: s.Requested}
+		}
 		if t, ok := a.tenancies[g.addr]; ok {
 			if r := t.conflict(c); r != nil {
 				return nil, r, wait{addrs: s.Requested}
@@ -88,7 +91,7 @@ func (c *claimant) noneFree(pools []*pool) *refusal {
 	switch absent := absentFrom(pools, families); {
 	case !c.requiresBoth():
 		if full := sizes(pools, families, 1); len(full) > 0 {
-			return &refusal{lb.ReasonPoolFull, "every address is in use in " + listFirst(full)}
+			return &refusal{lb.ReasonPoolFull, "every address is in use or reserved in " + listFirst(full)}
 		}
 		return c.familyMissing(pools, families, "")
 	case len(absent) > 0:
@@ -141,7 +144,7 @@ func sizes(pools []*pool, families []lb.Family, least int) []string {
 func (c *claimant) noSecond(groups [][]*pool, f lb.Family) string {
 	wanted, first := []lb.Family{f}, groups[0][0]
 	if full := sizes(distinct(groups), wanted, 1); len(full) > 0 {
-		return "every address is in use in " + listFirst(full)
+		return "every address is in use or reserved in " + listFirst(full)
 	}
 	if c.mixes() {
 		return c.familyMissing(distinct(groups), wanted, "").message

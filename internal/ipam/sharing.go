@@ -22,6 +22,8 @@ type tenancy struct {
 	terms  terms
 	key    string
 	shared bool
+	// closed reports that nobody may join, because the address is reserved.
+	closed bool
 }
 
 // terms are what decides whether another Service with the same sharing key may
@@ -110,7 +112,7 @@ func (t *tenancy) regroup() bool {
 		ports  []lb.Port
 		shared bool
 	)
-	if len(t.holders) > 0 && t.holders[0].claim.Service.SharingKey != "" && !t.grant.pool.Broken {
+	if len(t.holders) > 0 && t.holders[0].claim.Service.SharingKey != "" && !t.grant.pool.Broken && !t.closed {
 		key, shared = t.holders[0].claim.Service.SharingKey, true
 		now, ports = termsOf(t.holders)
 	}

@@ -88,6 +88,7 @@ func (st *step) settle(c *claimant) (changed bool) {
 	for _, g := range d.grants {
 		if slices.Contains(held, g) {
 			st.regroup(g)
+			st.a.bookings.stir(g.addr, c.name())
 			continue
 		}
 		st.a.occupy(c, g)
@@ -128,7 +129,7 @@ func (st *step) announce(g grant) {
 			return true
 		})
 	}
-	if t := st.a.tenancies[g.addr]; t.shared {
+	if t, ok := st.a.tenancies[g.addr]; ok && t.shared {
 		st.consider(st.a.waiting.byKey[t.key])
 	}
 }

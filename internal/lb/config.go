@@ -76,6 +76,12 @@ func (p *Pool) Admits(namespace string, namespaceLabels, serviceLabels labels.Se
 		(len(a.ServiceSelectors) == 0 || AnyMatches(a.ServiceSelectors, serviceLabels))
 }
 
+// AdmitsNamespace reports whether some Service in a namespace with that name and these
+// labels may have an address of the pool.
+func (p *Pool) AdmitsNamespace(name string, ls labels.Set) bool {
+	return p.Allocation == nil || p.Allocation.admitsNamespace(name, ls)
+}
+
 func (a *PoolAllocation) admitsNamespace(name string, ls labels.Set) bool {
 	if len(a.Namespaces) == 0 && len(a.NamespaceSelectors) == 0 {
 		return true

@@ -3,6 +3,7 @@
 package lb
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -37,7 +38,9 @@ func ParseReservation(o *v1alpha1.AddressReservation) (Reservation, []Problem) {
 			report.reject(ReasonInvalid, "spec.addresses["+strconv.Itoa(i)+"]", "%v", err)
 			continue
 		}
-		r.Addresses = append(r.Addresses, a)
+		if !slices.Contains(r.Addresses, a) {
+			r.Addresses = append(r.Addresses, a)
+		}
 	}
 	if report.rejected {
 		r.Addresses = nil
