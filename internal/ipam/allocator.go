@@ -39,6 +39,10 @@ func New() *Allocator {
 func (a *Allocator) Adopt(claim Claim) Outcome {
 	c := a.claimant(claim)
 	st := newStep(a, c)
+	if claim.Foreign {
+		st.settle(c)
+		return st.outcome(c)
+	}
 	for _, addr := range claim.Service.Addresses {
 		g, ok := a.home(addr, claim.Service.PoolOf(addr))
 		if !ok {
@@ -102,11 +106,13 @@ func (a *Allocator) SetPools(pools []lb.Pool) []Outcome {
 	a.bookings.relocate(a.atlas)
 
 	st := newStep(a, nil)
-	var evicted, others []*claimant
+	var foreign, evicted, others []*claimant
 	for _, c := range a.claimants {
 		st.remember(c)
 		lost := a.rehome(c, st)
 		switch {
+		case c.claim.Foreign:
+			foreign = append(foreign, c)
 		case lost:
 			evicted = append(evicted, c)
 		case c.unmet() || !c.satisfiedBy(c.grants) || brokenPoolOf(c.grants) != nil:
@@ -119,10 +125,12 @@ func (a *Allocator) SetPools(pools []lb.Pool) []Outcome {
 			a.occupy(c, g)
 		}
 	}
-	// Those who lost an address come first: their clients are waiting already.
-	slices.SortFunc(evicted, byAge)
-	slices.SortFunc(others, byAge)
-	for _, c := range slices.Concat(evicted, others) {
+	// What others have given is not ours to give. Of those who are, the ones who lost an
+	// address come first: their clients are waiting already.
+	for _, group := range [][]*claimant{foreign, evicted, others} {
+		slices.SortFunc(group, byAge)
+	}
+	for _, c := range slices.Concat(foreign, evicted, others) {
 		st.settle(c)
 	}
 	st.serveWaiting()
@@ -136,7 +144,7 @@ func (a *Allocator) rehome(c *claimant, st *step) (lost bool) {
 	kept := make([]grant, 0, len(c.grants))
 	for _, g := range c.grants {
 		next, ok := a.home(g.addr, g.pool.Name)
-		if ok && (next.pool.Broken || next.pool.admits(c)) {
+		if ok && (next.pool.Broken || c.claim.Foreign || next.pool.admits(c)) {
 			kept = append(kept, next)
 			continue
 		}

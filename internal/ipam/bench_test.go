@@ -5,7 +5,6 @@ package ipam_test
 import (
 	"fmt"
 	"net/netip"
-	"runtime"
 	"testing"
 	"time"
 
@@ -51,35 +50,6 @@ func filled(b *testing.B, p lb.Pool, n int) (*ipam.Allocator, []ipam.Claim) {
 		a.Assign(c)
 	}
 	return a, claims
-}
-
-// BenchmarkAssign is the first assignment of a Service; bytes/address is what the
-// Allocator keeps for it, without the claim itself.
-func BenchmarkAssign(b *testing.B) {
-	for name, p := range benchPools() {
-		b.Run(name, func(b *testing.B) {
-			a := ipam.New()
-			a.SetPools([]lb.Pool{p})
-			claims := benchClaims(b.N, p.Ranges[0].Family())
-			before := heap()
-			b.ReportAllocs()
-			b.ResetTimer()
-			for _, c := range claims {
-				a.Assign(c)
-			}
-			b.StopTimer()
-			b.ReportMetric(float64(heap()-before)/float64(b.N), "bytes/address")
-			runtime.KeepAlive(a)
-			runtime.KeepAlive(claims)
-		})
-	}
-}
-
-func heap() uint64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }
 
 // BenchmarkChurn releases one of n Services and assigns it anew, every other address

@@ -21,6 +21,9 @@ type Claim struct {
 	// Invalid says why the wish cannot be understood. Such a claim keeps what the
 	// Service has and gets nothing new. Empty: it can be.
 	Invalid string
+	// Foreign marks a Service that others serve. It asks for nothing, and nobody else is
+	// given what its status shows. Its Outcomes have lb.ReasonOtherClass.
+	Foreign bool
 }
 
 // Outcome is what an Allocator made of the claim of one Service.

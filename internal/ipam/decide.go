@@ -23,6 +23,9 @@ type decision struct {
 
 // decide returns what c shall hold. It changes nothing.
 func (a *Allocator) decide(c *claimant) decision {
+	if c.claim.Foreign {
+		return a.recognize(c)
+	}
 	kept, cause := a.tenable(c)
 	d := decision{grants: kept, cause: cause}
 	if d.verdict = c.defect(); d.verdict != nil {

@@ -128,6 +128,8 @@ func local(backends string) func(*ipam.Claim) {
 // agrees opts in to sharing with Services that have another selector.
 func agrees(c *ipam.Claim) { c.Service.LocalSharing = true }
 
+func foreign(c *ipam.Claim) { c.Foreign = true }
+
 func labelled(ls ...string) func(*ipam.Claim) {
 	return func(c *ipam.Claim) { c.Service.Labels = labels.Set{ls[0]: ls[1]} }
 }

@@ -97,6 +97,9 @@ func (w *world) checkStandings() {
 // serve that one and sharing is out of the question.
 func (w *world) checkKept() {
 	for _, o := range w.latest {
+		if o.Reason == lb.ReasonOtherClass {
+			continue // others do not ask us
+		}
 		for _, a := range o.Addresses {
 			able := w.oracle.able(a)
 			if slices.Contains(o.Previous, a) || len(able) == 0 || able[0].SharingKey != "" {

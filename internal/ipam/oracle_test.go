@@ -39,23 +39,26 @@ type held struct {
 
 func (o *oracle) setPools(pools []lb.Pool) {
 	o.pools = pools
-	var lost, rest []*wisher
+	var foreign, lost, rest []*wisher
 	for _, w := range o.byAge() {
 		var kept []held
 		for _, h := range w.has {
-			if p := o.poolFor(h.addr, h.pool); p != nil && (p.Broken || admits(p, w)) {
+			if p := o.poolFor(h.addr, h.pool); p != nil && (p.Broken || w.Foreign || admits(p, w)) {
 				kept = append(kept, held{h.addr, p.Name})
 			}
 		}
-		if len(kept) < len(w.has) {
+		switch {
+		case w.Foreign:
+			foreign = append(foreign, w)
+		case len(kept) < len(w.has):
 			w.shrunk = len(kept) > 0
 			lost = append(lost, w)
-		} else {
+		default:
 			rest = append(rest, w)
 		}
 		w.has = kept
 	}
-	for _, w := range append(lost, rest...) {
+	for _, w := range slices.Concat(foreign, lost, rest) {
 		o.settle(w)
 	}
 	o.calm()
@@ -64,6 +67,10 @@ func (o *oracle) setPools(pools []lb.Pool) {
 func (o *oracle) adopt(c ipam.Claim) {
 	w := &wisher{Claim: c}
 	o.claims = append(o.claims, w)
+	if c.Foreign {
+		o.settle(w)
+		return
+	}
 	for _, a := range c.Service.Addresses {
 		p := o.poolFor(a, c.Service.PoolOf(a))
 		if p == nil {
@@ -98,7 +105,7 @@ func (o *oracle) calm() {
 	for changed := true; changed; {
 		changed = false
 		for _, w := range o.byAge() {
-			if w.unmet && o.settle(w) {
+			if (w.unmet || w.Foreign) && o.settle(w) {
 				changed = true
 				break
 			}
@@ -124,6 +131,9 @@ func (o *oracle) settle(w *wisher) bool {
 
 func (o *oracle) decide(w *wisher) ([]held, lb.Reason, bool) {
 	s := w.Service
+	if w.Foreign {
+		return o.found(w), lb.ReasonOtherClass, false
+	}
 	wrong := w.Invalid != "" || len(s.Families) == 0 ||
 		s.FamilyPolicy == corev1.IPFamilyPolicyRequireDualStack && len(s.Families) < 2
 	var kept []held
@@ -165,6 +175,18 @@ func (o *oracle) decide(w *wisher) ([]held, lb.Reason, bool) {
 		return o.topUp(w, kept)
 	}
 	return kept, reason, true
+}
+
+// found is what a Service of others has by its status, and nobody of ours.
+func (o *oracle) found(w *wisher) []held {
+	var found []held
+	for _, a := range w.Service.Addresses {
+		p := o.poolFor(a, w.Service.PoolOf(a))
+		if p != nil && len(o.holders(a, w)) == 0 && !slices.Contains(found, held{a, p.Name}) {
+			found = append(found, held{a, p.Name})
+		}
+	}
+	return found
 }
 
 // named are those of the addresses that are from the pool asked for.
@@ -381,10 +403,10 @@ func (o *oracle) findRequested(w *wisher) ([]held, lb.Reason) {
 			return nil, lb.ReasonReserved
 		}
 		for _, other := range o.holders(h.addr, w) {
-			if other.Service.SharingKey == "" || s.SharingKey == "" {
+			if other.Service.SharingKey == "" || s.SharingKey == "" || other.Foreign {
 				return nil, lb.ReasonAddressInUse
 			}
-			if !mayShare(other.Service, s) {
+			if !mayShare(other.Claim, w.Claim) {
 				return nil, lb.ReasonSharingRefused
 			}
 		}
@@ -409,7 +431,7 @@ func (o *oracle) first(w *wisher, p *lb.Pool, f lb.Family) (netip.Addr, bool) {
 
 func (o *oracle) mayHave(w *wisher, a netip.Addr) bool {
 	for _, other := range o.holders(a, w) {
-		if !mayShare(other.Service, w.Service) {
+		if !mayShare(other.Claim, w.Claim) {
 			return false
 		}
 	}
@@ -427,7 +449,11 @@ func (o *oracle) holders(a netip.Addr, w *wisher) []*wisher {
 	return found
 }
 
-func mayShare(a, b *lb.Service) bool {
+func mayShare(x, y ipam.Claim) bool {
+	a, b := x.Service, y.Service
+	if x.Foreign || y.Foreign {
+		return false
+	}
 	if a.SharingKey == "" || a.SharingKey != b.SharingKey || a.Local != b.Local {
 		return false
 	}

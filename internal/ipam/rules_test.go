@@ -355,6 +355,35 @@ func TestRules(t *testing.T) {
 			d.claim("new")
 			d.want("new", "192.0.2.1 a Allocated")
 		},
+		"what a Service of another class shows is given to nobody": func(d *desk) {
+			d.pools(pool("a", v4a))
+			d.claim("theirs", foreign, found("a", "192.0.2.1"))
+			d.want("theirs", "192.0.2.1 a OtherClass")
+			d.claim("asks", asks("192.0.2.1"), shares("k", 81))
+			d.want("asks", "AddressInUse")
+			d.says("asks", "shop/theirs", "loadBalancerClass")
+			d.claim("ours")
+			d.want("ours", "192.0.2.2 a Allocated")
+			d.release("ours")
+			d.pools(pool("b", v4b))
+			d.want("theirs", "OtherClass")
+			d.pools(pool("a", v4a, pinned(toNamespace("elsewhere"))), pool("b", v4b))
+			d.want("theirs", "192.0.2.1 a OtherClass") // whoever gave it did not ask our pools
+			d.claim("theirs", foreign)
+			d.want("theirs", "OtherClass")
+			d.pools(pool("a", v4a))
+			d.want("asks", "192.0.2.1 a Allocated")
+		},
+		"what ours has stays so when another class shows it too, and is given to nobody after": func(d *desk) {
+			d.pools(pool("a", of("192.0.2.1", "192.0.2.1")))
+			d.claim("ours")
+			d.claim("theirs", foreign, found("a", "192.0.2.1"))
+			d.want("ours", "192.0.2.1 a Allocated")
+			d.claim("next")
+			d.release("ours")
+			d.want("theirs", "192.0.2.1 a OtherClass")
+			d.want("next", "PoolFull")
+		},
 		"adoption from a broken pool": func(d *desk) {
 			d.pools(pool("a", broken), pool("b", v4b))
 			d.adopt("s", found("a", "192.0.2.2"))

@@ -55,6 +55,10 @@ func (t *tenancy) conflict(c *claimant) *refusal {
 		if h == c {
 			continue
 		}
+		if h.claim.Foreign {
+			return &refusal{lb.ReasonAddressInUse, fmt.Sprintf("%s is in use by Service %s, whose loadBalancerClass is not the one that this controller serves",
+				t.grant.addr, h.name())}
+		}
 		if r := mayShare(t.grant.addr.String, h.claim.Service, c.claim.Service); r != nil {
 			return r
 		}
@@ -103,6 +107,9 @@ func unwilling(holder, applicant *lb.Service) string {
 	return holder.Name.String() + " and this one"
 }
 
+// shares reports whether others may join an address that c has.
+func (c *claimant) shares() bool { return c.claim.Service.SharingKey != "" && !c.claim.Foreign }
+
 // regroup files the address under the terms on which others may join now. It
 // reports whether they have changed.
 func (t *tenancy) regroup() bool {
@@ -112,7 +119,7 @@ func (t *tenancy) regroup() bool {
 		ports  []lb.Port
 		shared bool
 	)
-	if len(t.holders) > 0 && t.holders[0].claim.Service.SharingKey != "" && !t.grant.pool.Broken && !t.closed {
+	if len(t.holders) > 0 && t.holders[0].shares() && !t.grant.pool.Broken && !t.closed {
 		key, shared = t.holders[0].claim.Service.SharingKey, true
 		now, ports = termsOf(t.holders)
 	}

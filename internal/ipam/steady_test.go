@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/herald-lb/herald/internal/ipam"
 	"github.com/herald-lb/herald/internal/lb"
 )
@@ -22,7 +20,7 @@ import (
 // who loses one of two addresses may have to give up the other: RequireDualStack wants
 // both or none, PreferDualStack moves to a pool that has both. No one has to who agrees
 // to two pools, as long as there is any address to replace the lost one: there may be
-// none until somebody has moved to what is reserved for him.
+// none but with what is reserved, or until somebody has moved to that.
 func (w *world) steady(f func()) {
 	before := maps.Clone(w.mirror)
 	f()
@@ -35,7 +33,7 @@ func (w *world) steady(f func()) {
 		service.Addresses, service.AllocatedFrom = had.Addresses, had.Pool
 		lost := slices.ContainsFunc(had.Addresses, func(a netip.Addr) bool { return !w.allows(claim, a, service.PoolOf(a)) })
 		has := w.mirror[name].Addresses
-		moves := !claim.Service.AnyPools || len(w.reserved) > 0 && claim.Service.FamilyPolicy == corev1.IPFamilyPolicyRequireDualStack
+		moves := !claim.Service.AnyPools || len(w.reserved) > 0
 		if lost && (moves || len(has) < len(had.Addresses)) {
 			continue
 		}

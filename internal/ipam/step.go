@@ -116,7 +116,7 @@ func (st *step) vacate(c *claimant, g grant) {
 // with other ports or another key, others may share it now.
 func (st *step) regroup(g grant) {
 	t := st.a.tenancies[g.addr]
-	if t.regroup() {
+	if t.regroup() || t.closed { // of a closed one the terms are not kept
 		st.announce(g)
 	}
 }
@@ -190,6 +190,9 @@ func (st *step) outcome(c *claimant) Outcome {
 		Reason:    lb.ReasonAllocated,
 		Message:   c.lacking,
 		Previous:  addressesOf(ch.before),
+	}
+	if c.claim.Foreign {
+		o.Reason, o.Message = lb.ReasonOtherClass, "the loadBalancerClass of the Service is served by others"
 	}
 	if c.verdict != nil {
 		o.Reason, o.Message = c.verdict.reason, c.verdict.message

@@ -26,14 +26,23 @@ func NewClaim(service *lb.Service, problems []lb.Problem, namespaceLabels labels
 	return c
 }
 
-// TakeOver adopts what Services were found with, the oldest Service first; then it
+// TakeOver adopts what Services were found with, the oldest Service first, and those that
+// are Foreign last: what two were found with is ours rather than theirs. Then it
 // makes their claims the current ones, in that order, and yields what each of these
 // calls of Assign has returned. What cost a Service an address it was found with is the
 // Cause of its own outcome, the first. The pools must be set, and there must be no
 // claims yet. Whoever breaks off leaves the younger Services' claims unmade.
 func (a *Allocator) TakeOver(claims []Claim) iter.Seq[[]Outcome] {
 	claims = slices.Clone(claims)
-	slices.SortFunc(claims, func(x, y Claim) int { return lb.CompareAge(x.Service, y.Service) })
+	slices.SortFunc(claims, func(x, y Claim) int {
+		if x.Foreign != y.Foreign {
+			if y.Foreign {
+				return -1
+			}
+			return 1
+		}
+		return lb.CompareAge(x.Service, y.Service)
+	})
 	return func(yield func([]Outcome) bool) {
 		causes := make(map[lb.ServiceName]string)
 		for _, c := range claims {

@@ -95,10 +95,9 @@ func newWaiting() *waiting {
 }
 
 func (w *waiting) add(c *claimant) {
-	if !c.unmet() {
-		return
+	if c.unmet() {
+		w.count++
 	}
-	w.count++
 	if c.waits.line != "" {
 		w.lineOf(c.waits).ReplaceOrInsert(c)
 	}
@@ -112,10 +111,9 @@ func (w *waiting) add(c *claimant) {
 
 // remove must be called before the claim of c, its verdict or its wait changes.
 func (w *waiting) remove(c *claimant) {
-	if !c.unmet() {
-		return
+	if c.unmet() {
+		w.count--
 	}
-	w.count--
 	if l, ok := w.lines[c.waits.line]; ok {
 		l.Delete(c)
 		w.closeIfEmpty(c.waits.line, l)
