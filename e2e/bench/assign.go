@@ -6,7 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // bareClass keeps Herald away from the Services that the bare loop patches.
@@ -14,57 +17,123 @@ const bareClass = "bench.example/bare"
 
 func assignNamespace(n int) string { return fmt.Sprintf("assign-%d", n) }
 
+// sample is how many patches make a bare loop: its rate does not depend on how long it
+// runs.
+const sample = 2000
+
 // assignRate measures how fast n waiting Services get their addresses when the
 // controller starts, beside a bare loop of status patches. The time runs from the
-// start of the process: reading everything and winning the Lease are part of it.
+// start of the process: reading everything and winning the Lease are part of it. It
+// also counts what that has the API server write.
 func assignRate(n int) func(context.Context, *environment) ([]result, error) {
-	return func(ctx context.Context, e *environment) ([]result, error) {
-		// The rate of the bare loop does not depend on how long it runs.
-		bare := min(n, 2000)
-		e.say("creating %d Services for the controller and %d for the bare loop", n, bare)
-		assign, limit := assignNamespace(n), fmt.Sprintf("bare-%d", n)
-		err := errors.Join(
-			createServices(ctx, e.api, assign, "", n),
-			createServices(ctx, e.api, limit, bareClass, bare))
-		if err != nil {
-			return nil, err
-		}
-		e.say("patching %d statuses in a bare loop", bare)
-		bareTime, err := timed(func() error { return patchWatched(ctx, e, limit, bare) })
-		if err != nil {
-			return nil, err
-		}
-		if err := e.drop(ctx, limit); err != nil {
-			return nil, err
-		}
-		e.say("starting the controller with %d Services waiting", n)
-		var used float64
-		took, err := timed(func() error {
-			if err := e.startController(); err != nil {
-				return err
-			}
-			return awaitAssigned(ctx, e.api, assign, n)
-		})
-		if err != nil {
-			return nil, err
-		}
-		e.assigned[assign] = n
-		if used, err = cpuSeconds(e.controller.cmd.Process.Pid); err != nil {
-			return nil, err
-		}
-		return []result{{
-			Name: fmt.Sprintf("assign_%d", n), Value: float64(n) / took.Seconds(), Unit: "/s",
-			Limit: float64(bare) / bareTime.Seconds(), LimitOf: "bare status patches", Goal: atLeast(0.8),
-			Note: fmt.Sprintf("%.1f s from process start, %.1f s of CPU in the controller", took.Seconds(), used),
-		}}, e.stopController()
-	}
+	return assignment{fmt.Sprint(n), fleet{namespace: assignNamespace(n), size: n}}.measure
 }
 
-// patchWatched runs the bare loop with one watch on, as the measured run has.
-func patchWatched(ctx context.Context, e *environment, name string, n int) error {
-	seen := make(chan error, 1)
-	go func() { seen <- awaitAssigned(ctx, e.api, name, n) }()
-	return errors.Join(patchStatuses(ctx, e.api, name, n), <-seen)
+// assignDual is assignRate of Services that want an address of each family.
+func assignDual(n int) func(context.Context, *environment) ([]result, error) {
+	return assignment{fmt.Sprintf("dual_%d", n), fleet{namespace: assignNamespace(n) + "-dual", size: n, dual: true}}.measure
+}
+
+// assignment is one measurement of the rate.
+type assignment struct {
+	name  string
+	fleet fleet
+}
+
+func (a assignment) measure(ctx context.Context, e *environment) ([]result, error) {
+	bare := fleet{namespace: a.fleet.namespace + "-bare", size: min(a.fleet.size, sample), class: bareClass, dual: a.fleet.dual}
+	e.say("storing %d Services for the controller and %d for the bare loop", a.fleet.size, bare.size)
+	if err := errors.Join(e.stopSpeaker(ctx), e.seed(ctx, a.fleet), e.seed(ctx, bare)); err != nil {
+		return nil, err
+	}
+	// Once before and once after, because the machine is not the same all the time.
+	limit, err := e.bareRate(ctx, bare, 1)
+	if err != nil {
+		return nil, err
+	}
+	r, counts, err := a.run(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	again, err := e.bareRate(ctx, bare, 2)
+	if err != nil {
+		return nil, err
+	}
+	r.Limit, r.LimitOf = 2/(1/limit+1/again), "bare status patches"
+	return append([]result{r}, counts...), e.drop(ctx, bare.namespace)
+}
+
+// run starts the controller and ends it when all Services have their addresses.
+func (a assignment) run(ctx context.Context, e *environment) (r result, counts []result, err error) {
+	before, err := e.requests(ctx)
+	if err != nil {
+		return r, nil, err
+	}
+	e.say("starting the controller with %d Services waiting", a.fleet.size)
+	took, err := timed(func() error {
+		if err := e.startController(); err != nil {
+			return err
+		}
+		return a.fleet.await(ctx, e.api, assigned)
+	})
+	if err != nil {
+		return r, nil, err
+	}
+	e.assigned[a.fleet.namespace] = a.fleet.size
+	used, err := cpuTime(e.controller.cmd.Process.Pid)
+	if err != nil {
+		return r, nil, err
+	}
+	r = result{
+		Name: "assign_" + a.name, Value: float64(a.fleet.size) / took.Seconds(), Unit: "/s", Goal: atLeast(0.8),
+		Note: fmt.Sprintf("%.1f s from process start, %.1f s of CPU in the controller", took.Seconds(), used.Seconds()),
+	}
+	if counts, err = a.counts(ctx, e, before); err != nil {
+		return r, nil, err
+	}
+	return r, counts, e.stopController()
+}
+
+// counts returns how many writes an assignment has caused, by the API server's books.
+func (a assignment) counts(ctx context.Context, e *environment, before map[apiRequest]int) ([]result, error) {
+	// Events come after everything else, and of very many one would wait for minutes.
+	all := a.fleet.size <= large
+	if all {
+		e.say("waiting until all Events are written")
+		if err := e.awaitQuiet(ctx); err != nil {
+			return nil, err
+		}
+	}
+	now, err := e.requests(ctx)
+	if err != nil {
+		return nil, err
+	}
+	each := func(r apiRequest) float64 { return float64(now[r]-before[r]) / float64(a.fleet.size) }
+	counts := []result{{
+		Name: "status_writes_" + a.name, Value: each(statusWrite), Unit: "per assignment", Goal: atMost(1),
+		Note: fmt.Sprintf("and %d of the pool's status in all", now[poolWrite]-before[poolWrite]),
+	}}
+	if all {
+		counts = append(counts, result{
+			Name: "events_" + a.name, Value: each(eventWrite), Unit: "per assignment", Goal: atMost(1),
+		})
+	}
+	return counts, nil
+}
+
+// bareRate returns the rate of the bare loop, with one watch on as the controller's
+// run has.
+func (e *environment) bareRate(ctx context.Context, f fleet, round int) (float64, error) {
+	e.say("patching %d statuses in a bare loop", f.size)
+	patched := func(s *corev1.Service) bool {
+		return assigned(s) && strings.HasPrefix(s.Status.LoadBalancer.Ingress[0].IP, fmt.Sprintf("10.%d.", round))
+	}
+	took, err := timed(func() error {
+		seen := make(chan error, 1)
+		go func() { seen <- f.await(ctx, e.api, patched) }()
+		return errors.Join(patchStatuses(ctx, e.api, f, round), <-seen)
+	})
+	return float64(f.size) / took.Seconds(), err
 }
 
 // restart measures how long a new Service waits for its address when the controller
@@ -74,7 +143,8 @@ func restart(ctx context.Context, e *environment) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := createServices(ctx, e.api, "restart", "", 1); err != nil {
+	one := fleet{namespace: "restart", size: 1}
+	if err := one.create(ctx, e.api); err != nil {
 		return nil, err
 	}
 	e.say("restarting the controller with %d Services assigned and one new", large)
@@ -82,7 +152,7 @@ func restart(ctx context.Context, e *environment) ([]result, error) {
 		if err := e.startController(); err != nil {
 			return err
 		}
-		return awaitAssigned(ctx, e.api, "restart", 1)
+		return one.await(ctx, e.api, assigned)
 	})
 	if err != nil {
 		return nil, err
@@ -104,13 +174,11 @@ func controllerMemory(ctx context.Context, e *environment) ([]result, error) {
 	if _, err := e.ensureAssigned(ctx, large); err != nil {
 		return nil, err
 	}
-	if err := createServices(ctx, e.api, "memory", "", 1); err != nil {
+	one := fleet{namespace: "memory", size: 1}
+	if err := errors.Join(one.create(ctx, e.api), e.startController()); err != nil {
 		return nil, err
 	}
-	if err := e.startController(); err != nil {
-		return nil, err
-	}
-	if err := awaitAssigned(ctx, e.api, "memory", 1); err != nil {
+	if err := one.await(ctx, e.api, assigned); err != nil {
 		return nil, err
 	}
 	now, peak, err := settledMemory(ctx, e.controller.cmd.Process.Pid)

@@ -40,15 +40,22 @@ var (
 // namespace is where Herald's own objects live.
 const namespace = "metallb-system"
 
+// small is a number of Services that every cluster can have.
+const small = 1000
+
 // large is the number of Services that the promises about size are made for.
 const large = 10_000
 
-// pool has room for every Service of the measurements, in the node's subnet.
+// huge is the number up to which nothing may become slower.
+const huge = 50_000
+
+// pool is as large as pools get: an IPv4 /8 (of addresses that belong to nobody, RFC
+// 1112 section 4) and an IPv6 /64.
 const pool = `
 apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
 metadata: {name: bench, namespace: metallb-system}
-spec: {addresses: [10.200.0.0/17]}
+spec: {addresses: [240.0.0.0/8, "2001:db8:64::/64"]}
 ---
 apiVersion: metallb.io/v1beta1
 kind: L2Advertisement
@@ -61,10 +68,14 @@ type environment struct {
 	lab *lab.Lab
 	api kubernetes.Interface
 	say func(format string, args ...any)
+	// pprof is where controllers serve their profiles. Empty: nowhere.
+	pprof string
 
 	controller *process
 	assigned   map[string]int // namespaces whose Services all have addresses
 	speaking   bool
+	// smallest is what an event cost with the fewest Services. Zero: not measured.
+	smallest eventCost
 }
 
 func newEnvironment(ctx context.Context, say func(string, ...any)) (*environment, error) {
@@ -143,11 +154,29 @@ func (e *environment) close() error {
 
 // startController runs a controller beside the API server.
 func (e *environment) startController() error {
-	p, err := start("controller", exec.Command(filepath.Join("bin", "controller"),
-		"--kubeconfig="+e.lab.Kubeconfig(), "--namespace="+namespace,
-		"--port=0", "--health-probe-port=0", "--log-level=warn"))
+	args := []string{
+		"--kubeconfig=" + e.lab.Kubeconfig(), "--namespace=" + namespace,
+		"--port=0", "--health-probe-port=0", "--log-level=warn",
+	}
+	if e.pprof != "" {
+		args = append(args, "--pprof-bind-address="+e.pprof)
+	}
+	p, err := start("controller", exec.Command(filepath.Join("bin", "controller"), args...))
 	e.controller = p
 	return err
+}
+
+// startLeading runs a controller and returns when it assigns addresses and has
+// written what there was to write. The name is that of a namespace for trying.
+func (e *environment) startLeading(ctx context.Context, name string) error {
+	try := fleet{namespace: name, size: 1}
+	if err := errors.Join(try.create(ctx, e.api), e.startController()); err != nil {
+		return err
+	}
+	if err := try.await(ctx, e.api, assigned); err != nil {
+		return err
+	}
+	return errors.Join(e.awaitQuiet(ctx), e.drop(ctx, name))
 }
 
 // stopController ends the controller as the kubelet would, so that it gives up its
@@ -175,23 +204,31 @@ func (e *environment) startSpeaker(ctx context.Context) (pid int, err error) {
 	return e.lab.PID(nodeName + "/speaker")
 }
 
+// stopSpeaker ends the speaker, which would look at every Service too.
+func (e *environment) stopSpeaker(ctx context.Context) error {
+	if !e.speaking {
+		return nil
+	}
+	e.speaking = false
+	_, err := e.lab.Kubectl(ctx, "-n", namespace, "delete", "daemonset/speaker", "--wait", "--cascade=foreground", "--timeout=60s")
+	return err
+}
+
 // ensureAssigned makes n Services with addresses in a namespace of their own.
 func (e *environment) ensureAssigned(ctx context.Context, n int) (name string, err error) {
-	name = assignNamespace(n)
-	if e.assigned[name] == n {
-		return name, nil
+	f := fleet{namespace: assignNamespace(n), size: n}
+	if e.assigned[f.namespace] == n {
+		return f.namespace, nil
 	}
-	if err := createServices(ctx, e.api, name, "", n); err != nil {
+	e.say("having addresses assigned to %d Services", n)
+	if err := errors.Join(e.seed(ctx, f), e.startController()); err != nil {
 		return "", err
 	}
-	if err := e.startController(); err != nil {
+	if err := f.await(ctx, e.api, assigned); err != nil {
 		return "", err
 	}
-	if err := awaitAssigned(ctx, e.api, name, n); err != nil {
-		return "", err
-	}
-	e.assigned[name] = n
-	return name, e.stopController()
+	e.assigned[f.namespace] = n
+	return f.namespace, e.stopController()
 }
 
 // drop deletes the Services of a namespace and waits until they are gone.
@@ -259,6 +296,29 @@ func memory(pid int) (now, peak float64, err error) {
 		}
 	}
 	return now, peak, nil
+}
+
+// cpuTime returns the processor time that the threads of a process have used, finer
+// than cpuSeconds does.
+func cpuTime(pid int) (time.Duration, error) {
+	files, err := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "schedstat"))
+	if err != nil || len(files) == 0 {
+		return 0, fmt.Errorf("read processor time of process %d: no threads (%w)", pid, err)
+	}
+	var total time.Duration
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return 0, fmt.Errorf("read processor time of process %d: %w", pid, err)
+		}
+		running, _, _ := strings.Cut(string(text), " ")
+		n, err := strconv.ParseInt(running, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read processor time of process %d: %w", pid, err)
+		}
+		total += time.Duration(n)
+	}
+	return total, nil
 }
 
 // cpuSeconds returns the processor time a process has used.

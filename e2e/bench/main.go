@@ -23,12 +23,19 @@ type measurement struct {
 
 func measurements() []measurement {
 	return []measurement{
-		{"assign_1000", assignRate(1000)},
+		{"assign_1000", assignRate(small)},
+		{"event_1000", oneEvent(small)},
+		{"create", createRate},
 		{"assign_10000", assignRate(large)},
 		{"restart_10000", restart},
 		{"controller_rss_10000", controllerMemory},
 		{"speaker_rss_10000", speakerMemory},
 		{"arp", arp},
+		{"arp_others", arpOthers},
+		{"assign_dual_10000", assignDual(large)},
+		{"event_10000", oneEvent(large)},
+		{"assign_50000", assignRate(huge)},
+		{"event_50000", oneEvent(huge)},
 	}
 }
 
@@ -40,6 +47,7 @@ func main() {
 func run() int {
 	only := flag.String("only", "", "measure what this regular expression matches; default everything")
 	out := flag.String("out", "out/bench.json", "where to write the results")
+	pprof := flag.String("pprof", "", "`host:port` where the controllers that are measured serve their profiles; default nowhere")
 	flag.Parse()
 	pick, err := regexp.Compile(*only)
 	if err != nil || flag.NArg() > 0 {
@@ -48,7 +56,7 @@ func run() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	results, err := measure(ctx, pick)
+	results, err := measure(ctx, pick, *pprof)
 	if len(results) > 0 {
 		err = errors.Join(err, printTable(os.Stdout, results), writeJSON(*out, results))
 	}
@@ -61,7 +69,7 @@ func run() int {
 
 // measure runs the measurements that were picked and returns what they found, also
 // when one of them failed.
-func measure(ctx context.Context, pick *regexp.Regexp) (results []result, err error) {
+func measure(ctx context.Context, pick *regexp.Regexp, pprof string) (results []result, err error) {
 	var picked []measurement
 	for _, m := range measurements() {
 		if pick.MatchString(m.name) {
@@ -79,6 +87,7 @@ func measure(ctx context.Context, pick *regexp.Regexp) (results []result, err er
 	if err != nil {
 		return nil, err
 	}
+	e.pprof = pprof
 	defer func() { err = errors.Join(err, e.close()) }()
 	for _, m := range picked {
 		say("measuring %s", m.name)

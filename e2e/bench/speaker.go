@@ -84,7 +84,7 @@ func arp(ctx context.Context, e *environment) ([]result, error) {
 			Note: fmt.Sprintf("p99 %s, kernel %s%s", herald.quantile(0.99), limit.quantile(0.99), lost),
 		}, result{
 			Name: fmt.Sprintf("arp_p50_%d", window), Value: microseconds(herald.quantile(0.5)), Unit: "us",
-			Limit: microseconds(limit.quantile(0.5)), LimitOf: "kernel",
+			Limit: microseconds(limit.quantile(0.5)), LimitOf: "kernel", Goal: atMost(3),
 		})
 	}
 	return results, nil
