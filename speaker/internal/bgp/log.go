@@ -10,10 +10,8 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	gobgplog "github.com/osrg/gobgp/v3/pkg/log"
-	gobgp "github.com/osrg/gobgp/v3/pkg/packet/bgp"
 
 	"github.com/herald-lb/herald/internal/lb"
 )
@@ -27,7 +25,7 @@ const (
 )
 
 // logger takes gobgp's log records. It also reads them: gobgp v3 tells nobody but its
-// log which NOTIFICATION ended a session, and when a deleted peer is really gone.
+// log when a deleted peer is really gone.
 type logger struct {
 	listener atomic.Pointer[listener]
 }
@@ -35,17 +33,12 @@ type logger struct {
 // listener is who uses the speaker at the moment. Its functions are called on gobgp's
 // goroutines: they must not block, nor call gobgp.
 type listener struct {
-	log      *slog.Logger
-	notified func(Notification)
-	freed    func()
+	log   *slog.Logger
+	freed func()
 }
 
-// Messages of gobgp that mean something here.
-const (
-	logSent     = "sent notification"
-	logReceived = "received notification"
-	logFreed    = "freed fsm.h"
-)
+// logFreed is the one message of gobgp that means something here.
+const logFreed = "freed fsm.h"
 
 // Panic reports that gobgp is in a state it calls impossible, and panics.
 func (l *logger) Panic(msg string, fields gobgplog.Fields) {
@@ -62,15 +55,6 @@ func (l *logger) Error(msg string, fields gobgplog.Fields) { l.write(slog.LevelW
 // Warn logs at debug level: what gobgp warns of are the ordinary ends of sessions,
 // which this package reports itself, once and in words.
 func (l *logger) Warn(msg string, fields gobgplog.Fields) {
-	to := l.listener.Load()
-	if to == nil {
-		return
-	}
-	if msg == logSent || msg == logReceived {
-		if n, ok := readNotification(msg == logReceived, fields); ok {
-			to.notified(n)
-		}
-	}
 	l.write(slog.LevelDebug, msg, fields)
 }
 
@@ -114,19 +98,4 @@ func joinFields(fields gobgplog.Fields) string {
 		}
 	}
 	return strings.Join(words, " ")
-}
-
-// readNotification reads the fields of a record about a NOTIFICATION, of which gobgp
-// has two kinds.
-func readNotification(received bool, fields gobgplog.Fields) (Notification, bool) {
-	n := Notification{Time: time.Now(), Received: received}
-	if e, ok := fields["Data"].(*gobgp.MessageError); ok {
-		n.Code, n.Subcode = e.TypeCode, e.SubTypeCode
-		return n, true
-	}
-	var hasCode, hasSubcode bool
-	n.Code, hasCode = fields["Code"].(uint8)
-	n.Subcode, hasSubcode = fields["Subcode"].(uint8)
-	n.Communication, _ = fields["Communicated-Reason"].(string)
-	return n, hasCode && hasSubcode
 }

@@ -18,10 +18,6 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, beSpeaker(routes))
 		os.Exit(1)
 	}
-	if os.Getenv(asVictim) != "" {
-		fmt.Fprintln(os.Stderr, beVictim())
-		os.Exit(1)
-	}
 	goleak.VerifyTestMain(m,
 		// See Goroutines in the package's documentation: gobgp's loops never end.
 		goleak.IgnoreAnyFunction("github.com/osrg/gobgp/v3/pkg/server.(*BgpServer).Serve"),

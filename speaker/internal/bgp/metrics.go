@@ -3,78 +3,34 @@
 package bgp
 
 import (
-	"context"
 	"net/netip"
 	"strconv"
+	"sync/atomic"
 
-	api "github.com/osrg/gobgp/v3/api"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// traffic counts messages. gobgp starts from zero with each session that is deleted and
-// added again, so that what it had counted by then is kept here.
-type traffic struct {
-	opensSent, opensReceived                 uint64
-	notificationsSent, notificationsReceived uint64
-	updatesSent, updatesReceived             uint64
-	keepalivesSent, keepalivesReceived       uint64
-	refreshesSent                            uint64
-	totalSent, totalReceived                 uint64
+// tally counts the messages of all connections with a peer there have been, by type.
+type tally struct {
+	sent, received [typesCount]atomic.Uint64
 	// refused is no count of messages: it is how many prefixes the peer advertises to us
 	// at the moment.
-	refused uint64
+	refused atomic.Int64
 }
 
-// add adds the messages of a session that has ended.
-func (t *traffic) add(o traffic) {
-	t.opensSent += o.opensSent
-	t.opensReceived += o.opensReceived
-	t.notificationsSent += o.notificationsSent
-	t.notificationsReceived += o.notificationsReceived
-	t.updatesSent += o.updatesSent
-	t.updatesReceived += o.updatesReceived
-	t.keepalivesSent += o.keepalivesSent
-	t.keepalivesReceived += o.keepalivesReceived
-	t.refreshesSent += o.refreshesSent
-	t.totalSent += o.totalSent
-	t.totalReceived += o.totalReceived
-}
-
-// readTraffic reads gobgp's counters, of a peer that may be nil.
-func readTraffic(p *api.Peer) traffic {
-	sent, received := p.GetState().GetMessages().GetSent(), p.GetState().GetMessages().GetReceived()
-	t := traffic{
-		opensSent: sent.GetOpen(), opensReceived: received.GetOpen(),
-		notificationsSent: sent.GetNotification(), notificationsReceived: received.GetNotification(),
-		updatesSent: sent.GetUpdate(), updatesReceived: received.GetUpdate(),
-		keepalivesSent: sent.GetKeepalive(), keepalivesReceived: received.GetKeepalive(),
-		refreshesSent: sent.GetRefresh(),
-		totalSent:     sent.GetTotal(), totalReceived: received.GetTotal(),
+// total returns how many messages there were of all types.
+func total(counts *[typesCount]atomic.Uint64) (n uint64) {
+	for i := range counts {
+		n += counts[i].Load()
 	}
-	for _, f := range p.GetAfiSafis() {
-		t.refused += f.GetState().GetReceived()
-	}
-	return t
-}
-
-// read returns what has been counted up to now.
-func (s *session) read() traffic {
-	s.mu.Lock()
-	total, sp, dialled := s.traffic, s.speaker, s.dialled
-	s.mu.Unlock()
-	if sp != nil && dialled.IsValid() {
-		now := readTraffic(sp.peer(context.Background()))
-		total.add(now)
-		total.refused = now.refused
-	}
-	return total
+	return n
 }
 
 // metric is one of those that are read off a session.
 type metric struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
-	read func(*Session, *traffic) float64
+	read func(*Session, *tally) float64
 }
 
 // collector reads the metrics off the sessions when it is asked, so that they cannot
@@ -94,58 +50,58 @@ func newCollector(r *Router) *collector {
 // labels are MetalLB's. An empty vrf is none.
 var labels = []string{"peer", "vrf"} //nolint:gochecknoglobals // a constant
 
-func (c *collector) add(name, help string, kind prometheus.ValueType, read func(*Session, *traffic) float64) {
+func (c *collector) add(name, help string, kind prometheus.ValueType, read func(*Session, *tally) float64) {
 	c.metrics = append(c.metrics, metric{prometheus.NewDesc(name, help, labels, nil), kind, read})
 }
 
 func (c *collector) state() {
-	gauge := func(name, help string, read func(*Session, *traffic) float64) {
+	gauge := func(name, help string, read func(*Session, *tally) float64) {
 		c.add(name, help, prometheus.GaugeValue, read)
 	}
 	gauge("metallb_bgp_session_up", "1 if the session is Established, otherwise 0.",
-		func(s *Session, _ *traffic) float64 {
+		func(s *Session, _ *tally) float64 {
 			if s.State == Established {
 				return 1
 			}
 			return 0
 		})
 	gauge("metallb_bgp_announced_prefixes_total", "Prefixes that are advertised on the session.",
-		func(s *Session, _ *traffic) float64 {
+		func(s *Session, _ *tally) float64 {
 			if s.State == Established {
 				return float64(s.Advertised)
 			}
 			return 0
 		})
 	gauge("metallb_bgp_pending_prefixes_total", "Prefixes that should be advertised or withdrawn and are not yet.",
-		func(s *Session, _ *traffic) float64 {
+		func(s *Session, _ *tally) float64 {
 			if s.State == Established {
 				return float64(s.Pending)
 			}
 			return float64(s.Advertised + s.Pending)
 		})
 	gauge("herald_bgp_refused_prefixes", "Prefixes that the peer advertises to us. They are refused.",
-		func(_ *Session, t *traffic) float64 { return float64(t.refused) })
+		func(_ *Session, t *tally) float64 { return float64(t.refused.Load()) })
 }
 
 func (c *collector) messages() {
-	counter := func(name, help string, read func(*traffic) uint64) {
+	counter := func(name, help string, read func(*tally) uint64) {
 		c.add("metallb_bgp_"+name, help, prometheus.CounterValue,
-			func(_ *Session, t *traffic) float64 { return float64(read(t)) })
+			func(_ *Session, t *tally) float64 { return float64(read(t)) })
 	}
-	counter("opens_sent", "OPEN messages sent.", func(t *traffic) uint64 { return t.opensSent })
-	counter("opens_received", "OPEN messages received.", func(t *traffic) uint64 { return t.opensReceived })
+	counter("opens_sent", "OPEN messages sent.", func(t *tally) uint64 { return t.sent[typeOpen].Load() })
+	counter("opens_received", "OPEN messages received.", func(t *tally) uint64 { return t.received[typeOpen].Load() })
 	counter("notifications_sent", "NOTIFICATION messages sent.",
-		func(t *traffic) uint64 { return t.notificationsSent })
+		func(t *tally) uint64 { return t.sent[typeNotification].Load() })
 	counter("notifications_received", "NOTIFICATION messages received.",
-		func(t *traffic) uint64 { return t.notificationsReceived })
-	counter("updates_total", "UPDATE messages sent.", func(t *traffic) uint64 { return t.updatesSent })
-	counter("updates_total_received", "UPDATE messages received.", func(t *traffic) uint64 { return t.updatesReceived })
-	counter("keepalives_sent", "KEEPALIVE messages sent.", func(t *traffic) uint64 { return t.keepalivesSent })
+		func(t *tally) uint64 { return t.received[typeNotification].Load() })
+	counter("updates_total", "UPDATE messages sent.", func(t *tally) uint64 { return t.sent[typeUpdate].Load() })
+	counter("updates_total_received", "UPDATE messages received.", func(t *tally) uint64 { return t.received[typeUpdate].Load() })
+	counter("keepalives_sent", "KEEPALIVE messages sent.", func(t *tally) uint64 { return t.sent[typeKeepalive].Load() })
 	counter("keepalives_received", "KEEPALIVE messages received.",
-		func(t *traffic) uint64 { return t.keepalivesReceived })
-	counter("route_refresh_sent", "ROUTE-REFRESH messages sent.", func(t *traffic) uint64 { return t.refreshesSent })
-	counter("total_sent", "Messages sent.", func(t *traffic) uint64 { return t.totalSent })
-	counter("total_received", "Messages received.", func(t *traffic) uint64 { return t.totalReceived })
+		func(t *tally) uint64 { return t.received[typeKeepalive].Load() })
+	counter("route_refresh_sent", "ROUTE-REFRESH messages sent.", func(t *tally) uint64 { return t.sent[typeRefresh].Load() })
+	counter("total_sent", "Messages sent.", func(t *tally) uint64 { return total(&t.sent) })
+	counter("total_received", "Messages received.", func(t *tally) uint64 { return total(&t.received) })
 }
 
 // Describe sends what Collect may send values of.
@@ -166,9 +122,8 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 			continue
 		}
 		seen[[2]string{peer, vrf}] = struct{}{}
-		total := s.read()
 		for _, m := range c.metrics {
-			to <- prometheus.MustNewConstMetric(m.desc, m.kind, m.read(&status, &total), peer, vrf)
+			to <- prometheus.MustNewConstMetric(m.desc, m.kind, m.read(&status, &s.tally), peer, vrf)
 		}
 	}
 }

@@ -3,18 +3,13 @@
 package bgp
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/netip"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
-// nextHops are those of one session, for paths that have none of their own. One that
-// is unspecified is filled in by gobgp with the address the session is opened from;
-// one that is invalid does not exist.
+// nextHops are those of one session, for paths that have none of their own. One that is
+// invalid does not exist.
 type nextHops struct {
 	v4, v6 netip.Addr
 }
@@ -27,35 +22,29 @@ func (n nextHops) of(f Families) netip.Addr {
 	return n.v6
 }
 
-// findNextHops finds the next hops for a session with the peer at this address, by the
-// interface that leads there.
-func findNextHops(ctx context.Context, p *Peer, address netip.Addr) (nextHops, error) {
+// findNextHops finds the next hops for a session that is opened from this address: the
+// address itself, and for the other family one of the same interface.
+func findNextHops(p *Peer, local netip.Addr) (nextHops, error) {
 	n := nextHops{v4: p.NextHop4, v6: p.NextHop6}
-	if n.v4.IsValid() && n.v6.IsValid() {
-		return n, nil
+	if !n.v4.IsValid() && local.Is4() {
+		n.v4 = local
 	}
-	// gobgp sends no routes of a family that is not the session's.
-	if (address.Is4() || !p.Families.Has(IPv4Unicast)) && !n.v4.IsValid() {
+	if !n.v6.IsValid() && local.Is6() {
+		n.v6 = local.WithZone("")
+	}
+	// Of a family that is not the session's nothing is sent.
+	if !n.v4.IsValid() && !p.Families.Has(IPv4Unicast) {
 		n.v4 = netip.IPv4Unspecified()
 	}
-	linkLocal := address.IsLinkLocalUnicast() && address.Is6()
-	if (address.Is6() && !linkLocal || !p.Families.Has(IPv6Unicast)) && !n.v6.IsValid() {
+	if !n.v6.IsValid() && !p.Families.Has(IPv6Unicast) {
 		n.v6 = netip.IPv6Unspecified()
 	}
 	if n.v4.IsValid() && n.v6.IsValid() {
 		return n, nil
 	}
-	local, err := localAddress(ctx, p, address)
-	if err != nil {
-		return n, err
-	}
 	others, err := addressesBeside(local)
 	if err != nil {
 		return n, err
-	}
-	if linkLocal && !n.v6.IsValid() {
-		// gobgp sends no next hop at all if it has to fill in a link-local one.
-		n.v6 = local.WithZone("")
 	}
 	if !n.v6.IsValid() {
 		n.v6 = firstGlobal(others, IPv6Unicast)
@@ -66,30 +55,6 @@ func findNextHops(ctx context.Context, p *Peer, address netip.Addr) (nextHops, e
 		}
 	}
 	return n, nil
-}
-
-// localAddress returns the address from which the peer would be dialled now.
-func localAddress(ctx context.Context, p *Peer, address netip.Addr) (netip.Addr, error) {
-	if p.Source.IsValid() {
-		return p.Source, nil
-	}
-	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
-		if p.Device == "" {
-			return nil
-		}
-		ctl := c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), p.Device) })
-		if err == nil {
-			err = ctl
-		}
-		return err
-	}}
-	// A UDP socket that is connected and sends nothing: it asks for the route.
-	conn, err := d.DialContext(ctx, "udp", netip.AddrPortFrom(address, p.Port).String())
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("find the way to the peer: %w", err)
-	}
-	defer func() { _ = conn.Close() }()
-	return netip.MustParseAddrPort(conn.LocalAddr().String()).Addr(), nil
 }
 
 // addressesBeside returns the addresses of the interface that has this one.

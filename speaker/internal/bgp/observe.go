@@ -3,107 +3,27 @@
 package bgp
 
 import (
-	"context"
+	"fmt"
 	"net/netip"
 	"time"
-
-	api "github.com/osrg/gobgp/v3/api"
 
 	"github.com/herald-lb/herald/internal/lb"
 )
 
-// event is a change of state, in gobgp's words.
-type event = api.Peer
+// A session observes its relay. There is one at a time, and none calls after its end.
+var _ observer = (*session)(nil)
 
-// states are gobgp's, which count from one.
-func stateOf(s api.PeerState_SessionState) State {
-	switch s {
-	case api.PeerState_UNKNOWN, api.PeerState_IDLE:
-		return Idle
-	case api.PeerState_CONNECT:
-		return Connect
-	case api.PeerState_ACTIVE:
-		return Active
-	case api.PeerState_OPENSENT:
-		return OpenSent
-	case api.PeerState_OPENCONFIRM:
-		return OpenConfirm
-	case api.PeerState_ESTABLISHED:
-		return Established
-	}
-	return Idle
-}
-
-// observe takes note of a change of state. It is called on a goroutine of gobgp's, and
-// perhaps once more after the session has been ended: then it does nothing.
-func (s *session) observe(watched context.Context, e *event) {
-	state := stateOf(e.State.SessionState)
-	var families Families
-	var refused bool
-	switch state { //nolint:exhaustive // in the others there is nothing to ask
-	case Established:
-		families = s.negotiated(watched)
-	case Idle:
-		refused = s.refused(watched)
-	}
+// entered takes note of a state.
+func (s *session) entered(state State) {
 	s.mu.Lock()
-	if watched.Err() != nil {
-		s.mu.Unlock()
-		return
-	}
-	if e.State.PeerAsn != 0 {
-		s.status.RemoteASN = e.State.PeerAsn
-	}
-	if id, err := netip.ParseAddr(e.State.RouterId); err == nil && id.Is4() {
-		s.status.RemoteID = id
-	}
-	if state == OpenConfirm && s.intent.peer.Mode == ASNExternal && e.State.PeerAsn == s.intent.peer.LocalASN {
-		s.intent.stranger = e.State.PeerAsn
-	}
-	if state == Established {
-		s.status.Local, _ = netip.ParseAddr(e.Transport.GetLocalAddress())
-		s.intent.up = true
-	}
-	refused = refused && s.status.State != Established
-	s.status.Families = families
 	s.enter(state)
-	s.mu.Unlock()
-	if refused {
-		s.notified(Notification{Time: time.Now(), Received: true})
+	if state == Established {
+		s.hasBeenUp = true
+		ring(s.bell) // there may be something to say about families
 	}
-	ring(s.bell)
+	s.mu.Unlock()
+	ring(s.progress)
 	s.tell()
-}
-
-// refused says whether the peer has sent a NOTIFICATION since the last look.
-func (s *session) refused(ctx context.Context) bool {
-	s.mu.Lock()
-	sp := s.speaker
-	s.mu.Unlock()
-	if sp == nil {
-		return false
-	}
-	now := readTraffic(sp.peer(ctx)).notificationsReceived
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before := s.heard
-	s.heard = now
-	return now > before
-}
-
-// negotiated asks for the families of the session that has just come up.
-func (s *session) negotiated(ctx context.Context) Families {
-	s.mu.Lock()
-	sp, ours := s.speaker, s.intent.peer.Families
-	s.mu.Unlock()
-	if sp == nil {
-		return 0
-	}
-	p := sp.peer(ctx)
-	if p == nil || p.State == nil {
-		return 0
-	}
-	return commonFamilies(ours, p.State.RemoteCap)
 }
 
 // enter takes note of the state. The caller holds mu.
@@ -116,24 +36,116 @@ func (s *session) enter(state State) {
 	if state == Established {
 		s.log.Info("session established", "asn", s.status.RemoteASN, lb.LogKeyFamily, s.status.Families.String())
 	}
-	if old == Established {
+	if state < OpenConfirm {
 		s.status.Families = 0
+	}
+	if old == Established {
 		s.log.Warn("session ended", logKeyState, state.String(), logKeyNotification, s.status.LastNotification.String())
 	}
 }
 
-// notified takes note of a NOTIFICATION. It is called on gobgp's goroutines.
+// connected takes note of a connection, and has the routes made ready for it.
+func (s *session) connected(local netip.Addr) {
+	s.mu.Lock()
+	s.local, s.unreachable = local, nil
+	s.status.Local = local.WithZone("")
+	s.intent.up = true
+	s.mu.Unlock()
+	ring(s.bell)
+}
+
+// unreached takes note of why there is no connection. The first reason, which may be how
+// the last one ended, is kept until there is one: later reasons differ with the state
+// that the router is in, and are not news.
+func (s *session) unreached(err error) {
+	s.mu.Lock()
+	news := s.unreachable == nil
+	if news {
+		s.unreachable = err
+	}
+	s.mu.Unlock()
+	if news {
+		s.log.Warn("peer cannot be reached", lb.LogKeyError, err)
+		s.tell()
+	} else {
+		s.log.Debug("peer cannot be reached", lb.LogKeyError, err)
+	}
+}
+
+// opened takes note of who the peer is.
+func (s *session) opened(o *openMessage) {
+	s.mu.Lock()
+	s.status.RemoteASN, s.status.RemoteID = o.asn, o.id
+	s.status.Families = o.families & s.intent.peer.Families
+	s.mu.Unlock()
+}
+
+// notified takes note of a NOTIFICATION.
 func (s *session) notified(n Notification) {
 	s.mu.Lock()
 	// The same refusal every few seconds is one thing to say.
 	last := s.status.LastNotification
 	news := last.Received != n.Received || last.Code != n.Code || last.Subcode != n.Subcode
 	s.status.LastNotification = n
+	// A Cease at the end of a session is a decision, and no fault.
+	s.accused = n.Code != codeCease || s.status.State != Established
 	s.mu.Unlock()
 	if news {
 		s.log.Warn("session refused or ended", logKeyNotification, n.String())
 	}
 	s.tell()
+}
+
+// remarked takes note of what was wrong with an UPDATE that cost nobody anything.
+func (s *session) remarked(what string) {
+	s.mu.Lock()
+	news := s.remark != what
+	s.remark = what
+	s.mu.Unlock()
+	if news {
+		s.log.Warn("peer sends malformed UPDATEs, which are ignored", lb.LogKeyMessage, what)
+	}
+}
+
+// over takes note of the end of a relay, and when there may be another.
+func (s *session) over(err error) {
+	now := time.Now()
+	s.mu.Lock()
+	was, since := s.status.State, s.status.Since
+	if err != nil && was == Established && s.unreachable == nil {
+		s.unreachable = fmt.Errorf("connection lost: %w", err)
+	}
+	s.notBefore = now.Add(s.penance.after(was == Established, now.Sub(since), s.accused))
+	s.accused = false
+	s.intent.ended = true
+	s.enter(Idle)
+	s.mu.Unlock()
+	ring(s.bell)
+	s.tell()
+}
+
+const (
+	// leastPenance is the pause after a NOTIFICATION that said what was wrong, doubled each
+	// time up to mostPenance (DampPeerOscillations of RFC 4271, 8.1.1).
+	leastPenance = 5 * time.Second
+	mostPenance  = 80 * time.Second
+	// goodConduct is how long a session has to last for the next pause to be short again.
+	goodConduct = time.Minute
+)
+
+// penance is how often in a row a session has ended by a fault.
+type penance int
+
+// after returns the pause before the peer is dialled again.
+func (n *penance) after(established bool, lasted time.Duration, fault bool) time.Duration {
+	if established && lasted >= goodConduct {
+		*n = 0
+	}
+	if !fault {
+		return jitter(DefaultConnectRetry)
+	}
+	*n = min(*n+1, 5)
+	return min(leastPenance<<(*n-1), mostPenance)
 }
 
 // report takes note of how far the routes are and what is in the way, and returns it.
@@ -169,6 +181,9 @@ func (s *session) snapshot() (status Session, wanted bool) {
 	status = s.status
 	status.Peer, status.Held, status.Remote = s.intent.peer, s.intent.held, s.dialled
 	status.Pending += len(s.changes)
+	if status.Problem == nil {
+		status.Problem = s.unreachable
+	}
 	return status, s.intent.wanted
 }
 

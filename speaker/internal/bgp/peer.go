@@ -159,6 +159,11 @@ func (p *Peer) remoteASN() uint32 {
 	return 0
 }
 
+// internal says whether it is known beforehand to be an iBGP peer.
+func (p *Peer) internal() bool {
+	return p.Mode == ASNInternal || p.Mode == ASNExact && p.RemoteASN == p.LocalASN
+}
+
 // withDefaults returns the peer with nothing left to default, or what is wrong with it.
 func (p Peer) withDefaults() (Peer, error) {
 	if p.Port == 0 {

@@ -25,8 +25,8 @@ const (
 	retryAtMost = 30 * time.Second
 	// patience is the number of failures after which the pause is the longest.
 	patience = 5
-	// goodbye is how long a Cease may take.
-	goodbye = 2 * time.Second
+	// release is how long gobgp may take to let go of a peer whose connection is gone.
+	release = 2 * time.Second
 )
 
 // session is one peer and what it is to be sent. What is wanted is left under mu by
@@ -48,22 +48,36 @@ type session struct {
 	intent  intent
 	changes map[netip.Prefix]change
 	status  Session
-	told    bool     // the routes say what intent.leaving says
-	traffic traffic  // of speakers gone
-	heard   uint64   // NOTIFICATIONs of this one
-	speaker *speaker // written by run only, with mu; so is dialled
-	dialled netip.Addr
-	watched context.CancelFunc
+	told    bool // the routes say what intent.leaving says
+	// unreachable is why there is no connection; nil if there is one, or has not been time
+	// for one.
+	unreachable error
+	remark      string
+	local       netip.Addr // of the last connection, with its zone
+	hasBeenUp   bool
+	// accused says that a NOTIFICATION has said what was wrong, penance how often in a row
+	// that was so, and notBefore when the peer may be dialled again.
+	accused   bool
+	penance   penance
+	notBefore time.Time
+	dialled   netip.Addr // written by run only
+
+	tally tally
 
 	// What follows belongs to the goroutine of run.
-	routes     *delta.Tracker[netip.Prefix, route]
-	peer       Peer // that the speaker was started for
-	hops       nextHops
-	leaving    bool
-	restarting bool // has not been dialled since the process started
-	encoded    map[encodingKey][][]byte
-	freed      chan struct{}
-	failures   int
+	routes  *delta.Tracker[netip.Prefix, route]
+	speaker *speaker
+	peer    Peer // that the speaker was started for
+	relay   *relay
+	watched context.CancelFunc
+	// reached says that the relay has reached the peer, and hops are those of this or an
+	// earlier connection. They are zero before the first.
+	reached  bool
+	hops     nextHops
+	leaving  bool
+	encoded  map[encodingKey][][]byte
+	freed    chan struct{}
+	failures int
 }
 
 // intent is what is wanted of a session but for its routes.
@@ -73,11 +87,9 @@ type intent struct {
 	invalid error
 	held    string
 	leaving bool
-	// up says that the session has come up since the last look: addresses may have
-	// changed meanwhile.
-	up bool
-	// stranger says that the peer has come with an ASN that its mode excludes.
-	stranger uint32
+	// up says that the relay has reached the peer since the last look, ended that it has
+	// ended.
+	up, ended bool
 }
 
 // change is what has been said about a prefix since the last look.
@@ -94,16 +106,15 @@ type encodingKey struct {
 func newSession(name PeerName, r *Router) *session {
 	s := &session{
 		name: name, log: r.log.With(logKeyPeer, string(name)), pool: &r.pool, links: r.links,
-		tell:       func() { ring(r.changed) },
-		bell:       make(chan struct{}, 1),
-		progress:   r.progress,
-		changes:    make(map[netip.Prefix]change),
-		routes:     delta.NewComparable[netip.Prefix, route](),
-		encoded:    make(map[encodingKey][][]byte),
-		freed:      make(chan struct{}, 1),
-		restarting: true,
+		tell:     func() { ring(r.changed) },
+		bell:     make(chan struct{}, 1),
+		progress: r.progress,
+		changes:  make(map[netip.Prefix]change),
+		routes:   delta.NewComparable[netip.Prefix, route](),
+		encoded:  make(map[encodingKey][][]byte),
+		freed:    make(chan struct{}, 1),
 	}
-	s.events = &listener{log: s.log, notified: s.notified, freed: func() { ring(s.freed) }}
+	s.events = &listener{log: s.log, freed: func() { ring(s.freed) }}
 	return s
 }
 
@@ -184,17 +195,13 @@ func (s *session) converge(ctx context.Context) error {
 	err = errors.Join(err, failed)
 	switch {
 	case interrupted: // the bell has rung
-	case in.stranger != 0:
-		s.failures = patience
-		err = errors.Join(err, strangerError(in.stranger))
 	case in.held == "" && !s.dialled.IsValid():
 		err = errors.Join(err, s.dial(ctx, address))
+	case s.reached:
+		s.relay.proceed()
 	}
-	return s.report(err)
-}
-
-func strangerError(asn uint32) error {
-	return fmt.Errorf("the peer has our own ASN, %d, and is to be external", asn)
+	_ = s.report(errors.Join(err, s.unspoken())) // the second is not ours to try again
+	return err
 }
 
 // take returns what is wanted, of the routes what has changed.
@@ -202,7 +209,7 @@ func (s *session) take() (intent, map[netip.Prefix]change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	in := s.intent
-	s.intent.up, s.intent.stranger = false, 0
+	s.intent.up, s.intent.ended = false, false
 	var changes map[netip.Prefix]change
 	if len(s.changes) > 0 { // the caller must own what it gets
 		changes, s.changes = s.changes, make(map[netip.Prefix]change)
@@ -242,15 +249,39 @@ func (s *session) resolveAgain() {
 // end ends what is there and not wanted: the session with the peer, or the speaker too.
 func (s *session) end(ctx context.Context, in *intent) error {
 	other := s.speaker != nil && (!in.wanted || in.invalid != nil || in.peer != s.peer)
-	if s.dialled.IsValid() && (other || in.held != "" || in.stranger != 0 || s.moved(in)) {
-		if err := s.hangUp(ctx); err != nil {
+	if s.dialled.IsValid() && (other || in.held != "" || in.ended || s.moved(in)) {
+		if err := s.hangUp(ctx, cease(reasonToEnd(in))); err != nil {
 			return err
+		}
+		in.up = false
+		if !in.ended {
+			s.forgive()
 		}
 	}
 	if !other {
 		return nil
 	}
 	return s.dismiss(ctx)
+}
+
+// reasonToEnd is what the peer is told.
+func reasonToEnd(in *intent) byte {
+	switch {
+	case !in.wanted || in.invalid != nil:
+		return ceaseDeconfigured
+	case in.held != "":
+		return ceaseBFDDown
+	}
+	return ceaseOtherChange
+}
+
+func cease(subcode byte) *Notification { return &Notification{Code: codeCease, Subcode: subcode} }
+
+// forgive has the peer dialled at once: it is not what it was.
+func (s *session) forgive() {
+	s.mu.Lock()
+	s.penance, s.notBefore, s.unreachable = 0, time.Time{}, nil
+	s.mu.Unlock()
 }
 
 // moved says whether an unnumbered peer is now another one.
@@ -269,9 +300,7 @@ func (s *session) begin(ctx context.Context, in *intent) (netip.Addr, error) {
 		if err != nil {
 			return netip.Addr{}, err
 		}
-		s.mu.Lock()
 		s.speaker = sp
-		s.mu.Unlock()
 		s.peer = in.peer
 		s.hops = nextHops{}
 	}
@@ -282,27 +311,30 @@ func (s *session) begin(ctx context.Context, in *intent) (netip.Addr, error) {
 			return netip.Addr{}, fmt.Errorf("no router advertisement has come on %s", in.peer.Interface)
 		}
 	}
-	var err error
 	hops := s.hops
-	if in.up || !s.dialled.IsValid() || s.failures > 0 {
-		if hops, err = findNextHops(ctx, &s.peer, address); err != nil {
-			return netip.Addr{}, err
-		}
+	if in.up {
+		s.reached = true
 	}
-	if in.up && address.IsLinkLocalUnicast() {
+	var err error
+	if in.up || s.reached && s.failures > 0 {
 		s.mu.Lock()
-		s.status.Local = hops.v6 // gobgp does not say it
+		local := s.local
 		s.mu.Unlock()
+		hops, err = findNextHops(&s.peer, local)
 	}
 	if hops != s.hops || in.leaving != s.leaving {
 		s.hops, s.leaving = hops, in.leaving
 		s.resolveAgain()
 	}
-	return address, nil
+	return address, err
 }
 
-// send applies the differences. It says whether it was interrupted.
+// send applies the differences. It says whether it was interrupted. Before the first
+// connection there is nothing to send: the next hops are not known.
 func (s *session) send(ctx context.Context) (interrupted bool, err error) {
+	if s.hops == (nextHops{}) {
+		return false, nil
+	}
 	var failed []error
 	for p := range s.routes.PendingDeletions() {
 		if s.urgent.Load() {
@@ -337,6 +369,24 @@ func (s *session) send(ctx context.Context) (interrupted bool, err error) {
 	return false, errors.Join(failed...)
 }
 
+// unspoken returns what is wrong if there are routes of a family that the peer does not
+// take. They wait in the table.
+func (s *session) unspoken() error {
+	s.mu.Lock()
+	missing := s.peer.Families &^ s.status.Families
+	established := s.status.State == Established
+	s.mu.Unlock()
+	if !established || missing == 0 {
+		return nil
+	}
+	for p := range s.routes.AllDesired() {
+		if missing.Has(familyOf(p.Addr())) {
+			return fmt.Errorf("routes of %s are not advertised: the peer has no capability for it", missing)
+		}
+	}
+	return nil
+}
+
 // encode returns the attributes of a route, from memory if it can.
 func (s *session) encode(r route, family Families) [][]byte {
 	const enough = 1024
@@ -347,63 +397,64 @@ func (s *session) encode(r route, family Families) [][]byte {
 			clear(s.encoded)
 		}
 		a := r.Value()
-		list = encodeAttributes(&a, family, s.peer.remoteASN() == s.peer.LocalASN)
+		list = encodeAttributes(&a, family, s.peer.internal())
 		s.encoded[key] = list
 	}
 	return list
 }
 
-// dial starts a session with the peer.
+// dial starts a session with the peer: a relay that dials it, and gobgp that dials the
+// relay.
 func (s *session) dial(ctx context.Context, address netip.Addr) error {
-	// It ends with hangUp, or with the process.
-	watched, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	if err := s.speaker.watch(watched, func(e *event) { s.observe(watched, e) }); err != nil {
-		cancel()
+	// Both end with hangUp.
+	forever := context.WithoutCancel(ctx)
+	r, err := newRelay(ctx, s.peer, address, &s.tally, s)
+	if err != nil {
 		return err
 	}
-	if err := s.speaker.dial(ctx, &s.peer, address, s.restarting); err != nil {
-		cancel()
-		return err
-	}
-	s.restarting = false
+	watched, cancel := context.WithCancel(forever)
 	s.mu.Lock()
-	s.dialled, s.watched = address, cancel
+	restarting := !s.hasBeenUp
 	s.mu.Unlock()
+	if err = s.speaker.watch(watched, r.claim); err == nil {
+		err = s.speaker.dial(ctx, &s.peer, r.port(), restarting)
+	}
+	if err != nil {
+		cancel()
+		return errors.Join(err, r.listener.Close())
+	}
+	s.mu.Lock()
+	r.notBefore = s.notBefore
+	s.dialled = address
+	s.mu.Unlock()
+	s.relay, s.watched = r, cancel
+	r.start(forever)
 	return nil
 }
 
-// hangUp ends the session with a Cease and waits until gobgp has let go of it.
-func (s *session) hangUp(ctx context.Context) error {
-	s.mu.Lock()
+// hangUp ends the session, with a last word to the peer if there is one to say, and
+// waits until gobgp has let go of it.
+func (s *session) hangUp(ctx context.Context, cease *Notification) error {
+	s.relay.stop(cease)
 	s.watched()
-	address := s.dialled
-	s.mu.Unlock()
+	s.reached = false
 	select {
 	case <-s.freed: // of an earlier one that took too long
 	default:
 	}
-	gone := readTraffic(s.speaker.peer(ctx))
-	if err := s.speaker.hangUp(ctx, address); err != nil {
+	if err := s.speaker.hangUp(ctx); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	s.traffic.add(gone)
-	s.heard = 0
-	s.dialled, s.watched = netip.Addr{}, nil
-	if s.status.State == Established {
-		s.status.LastNotification = Notification{Time: time.Now(), Code: codeCease, Subcode: ceaseDeconfigured}
-	}
-	s.enter(Idle)
+	s.dialled = netip.Addr{}
+	s.intent.up, s.intent.ended = false, false
 	s.mu.Unlock()
-	s.tell()
-	deadline := time.NewTimer(goodbye)
+	deadline := time.NewTimer(release)
 	defer deadline.Stop()
 	select {
 	case <-s.freed:
 	case <-deadline.C:
-		// A peer that reads nothing holds up the goroutine that wants to write to it.
-		// Its speaker is no longer of use.
-		s.log.Warn("the connection does not close, its speaker is abandoned")
+		s.log.Warn("gobgp does not let go of the peer, its speaker is abandoned")
 		s.speaker.log.listener.Store(nil)
 		s.forget()
 	}
@@ -422,9 +473,8 @@ func (s *session) dismiss(ctx context.Context) error {
 
 // forget has no speaker any more, and nothing sent.
 func (s *session) forget() {
-	s.mu.Lock()
 	s.speaker = nil
-	s.mu.Unlock()
+	s.hops = nextHops{}
 	var sent []netip.Prefix
 	for p := range s.routes.AllActual() {
 		sent = append(sent, p)
@@ -436,10 +486,14 @@ func (s *session) forget() {
 
 // leave is what happens when the process ends; see Leaving.
 func (s *session) leave(ctx context.Context) {
-	if !s.dialled.IsValid() || s.peer.GracefulRestart && !s.leaving {
+	if !s.dialled.IsValid() {
 		return
 	}
-	if err := s.hangUp(ctx); err != nil {
+	word := cease(ceaseShutdown)
+	if s.peer.GracefulRestart && !s.leaving {
+		word = nil // a NOTIFICATION would end it (RFC 4724, 4)
+	}
+	if err := s.hangUp(ctx, word); err != nil {
 		s.log.Warn("session not ended in order", lb.LogKeyError, err)
 	}
 }

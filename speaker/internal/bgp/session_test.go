@@ -102,7 +102,7 @@ func TestLeave(t *testing.T) {
 		awaitRoute(t, r, "198.51.100.2/32", want)
 		w.stop()
 		awaitCount(t, r, 0)
-		if got := w.Snapshot()["tor"].LastNotification.String(); got != "sent Cease, Peer De-configured" {
+		if got := w.Snapshot()["tor"].LastNotification.String(); got != "sent Cease, Administrative Shutdown" {
 			t.Errorf("the last NOTIFICATION is %q", got)
 		}
 	})

@@ -12,7 +12,6 @@ import (
 
 	api "github.com/osrg/gobgp/v3/api"
 	"github.com/osrg/gobgp/v3/pkg/server"
-	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // speaker is a BGP speaker of gobgp with at most one peer.
@@ -161,35 +160,37 @@ func (s *speaker) clear(ctx context.Context) error {
 	return nil
 }
 
-// dial adds the peer at this address. restarting says that routes of an earlier life
-// may still be there (RFC 4724, 4.1).
-func (s *speaker) dial(ctx context.Context, p *Peer, address netip.Addr, restarting bool) error {
+// dial adds the peer, whose relay listens on this port. restarting says that routes of
+// an earlier life may still be there (RFC 4724, 4.1).
+func (s *speaker) dial(ctx context.Context, p *Peer, port uint16, restarting bool) error {
 	s.calls.Lock()
 	defer s.calls.Unlock()
-	if err := s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: newNeighbor(p, address, restarting)}); err != nil {
+	if err := s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: newNeighbor(p, port, restarting)}); err != nil {
 		return fmt.Errorf("add the peer: %w", err)
 	}
 	return nil
 }
 
-// hangUp deletes the peer; a session is ended with a Cease.
-func (s *speaker) hangUp(ctx context.Context, address netip.Addr) error {
+// hangUp deletes the peer.
+func (s *speaker) hangUp(ctx context.Context) error {
 	s.calls.Lock()
 	defer s.calls.Unlock()
-	if err := s.server.DeletePeer(ctx, &api.DeletePeerRequest{Address: address.String()}); err != nil {
+	if err := s.server.DeletePeer(ctx, &api.DeletePeerRequest{Address: loopback.String()}); err != nil {
 		return fmt.Errorf("delete the peer: %w", err)
 	}
 	return nil
 }
 
-// watch calls fn with each change of state until ctx ends.
-func (s *speaker) watch(ctx context.Context, fn func(*api.Peer)) error {
+// watch calls fn with the local port of each connection to the relay that gobgp has
+// opened, until ctx ends.
+func (s *speaker) watch(ctx context.Context, fn func(port uint16)) error {
 	s.calls.Lock()
 	defer s.calls.Unlock()
 	request := &api.WatchEventRequest{Peer: &api.WatchEventRequest_Peer{}}
 	err := s.server.WatchEvent(ctx, request, func(r *api.WatchEventResponse) {
-		if p := r.GetPeer(); p != nil && p.Type == api.WatchEventResponse_PeerEvent_STATE && ctx.Err() == nil {
-			fn(p.Peer)
+		p := r.GetPeer().GetPeer()
+		if p.GetState().GetSessionState() == api.PeerState_OPENSENT && ctx.Err() == nil {
+			fn(uint16(p.GetTransport().GetLocalPort()))
 		}
 	})
 	if err != nil {
@@ -198,34 +199,16 @@ func (s *speaker) watch(ctx context.Context, fn func(*api.Peer)) error {
 	return nil
 }
 
-// peer returns what gobgp has to say about the peer, nil if there is none.
-func (s *speaker) peer(ctx context.Context) (p *api.Peer) {
-	s.calls.Lock()
-	defer s.calls.Unlock()
-	_ = s.server.ListPeer(ctx, &api.ListPeerRequest{}, func(found *api.Peer) { p = found })
-	return p
-}
-
-// newNeighbor says a peer in gobgp's words.
-func newNeighbor(p *Peer, address netip.Addr, restarting bool) *api.Peer {
+// newNeighbor says a peer in gobgp's words. What concerns the connection with the peer is
+// the relay's business.
+func newNeighbor(p *Peer, port uint16, restarting bool) *api.Peer {
 	n := &api.Peer{
-		Conf: &api.PeerConf{
-			NeighborAddress: address.String(), LocalAsn: p.LocalASN, PeerAsn: p.remoteASN(), AuthPassword: string(p.Password),
-		},
-		Transport: &api.Transport{RemotePort: uint32(p.Port), BindInterface: p.Device},
+		Conf:      &api.PeerConf{NeighborAddress: loopback.String(), LocalAsn: p.LocalASN, PeerAsn: p.remoteASN()},
+		Transport: &api.Transport{RemotePort: uint32(port)},
 		Timers: &api.Timers{Config: &api.TimersConfig{
-			HoldTime: seconds(p.HoldTime), KeepaliveInterval: seconds(p.Keepalive), ConnectRetry: seconds(p.ConnectRetry),
+			HoldTime: seconds(p.HoldTime), KeepaliveInterval: seconds(p.Keepalive), ConnectRetry: 1,
 		}},
 		AfiSafis: newAfiSafis(p),
-	}
-	if p.Source.IsValid() {
-		n.Transport.LocalAddress = p.Source.String()
-	}
-	switch {
-	case p.MinTTL != 0: // gobgp takes one or the other
-		n.TtlSecurity = &api.TtlSecurity{Enabled: true, TtlMin: uint32(p.MinTTL)}
-	case p.MultihopTTL != 0:
-		n.EbgpMultihop = &api.EbgpMultihop{Enabled: true, MultihopTtl: uint32(p.MultihopTTL)}
 	}
 	if p.GracefulRestart {
 		n.GracefulRestart = &api.GracefulRestart{
@@ -258,25 +241,3 @@ func newAfiSafis(p *Peer) []*api.AfiSafi {
 // seconds rounds up: a time of the wire is in whole seconds and none of them may be
 // shorter than was asked for.
 func seconds(d time.Duration) uint64 { return uint64((d + time.Second - 1) / time.Second) }
-
-// commonFamilies are those of ours that the peer has the capability for (RFC 4760, 8).
-// A peer without that capability has IPv4.
-func commonFamilies(ours Families, capabilities []*anypb.Any) Families {
-	var theirs Families
-	for _, c := range capabilities {
-		var mp api.MultiProtocolCapability
-		if c.UnmarshalTo(&mp) != nil || mp.Family == nil || mp.Family.Safi != api.Family_SAFI_UNICAST {
-			continue
-		}
-		switch mp.Family.Afi { //nolint:exhaustive // the others are not ours
-		case api.Family_AFI_IP:
-			theirs |= IPv4Unicast
-		case api.Family_AFI_IP6:
-			theirs |= IPv6Unicast
-		}
-	}
-	if theirs == 0 {
-		theirs = IPv4Unicast
-	}
-	return ours & theirs
-}

@@ -11,7 +11,7 @@ import (
 // State is a state of the machine in RFC 4271, 8.2.2.
 type State uint8
 
-// The states there are. Connect does not occur: gobgp dials in Active.
+// The states there are.
 const (
 	Idle State = iota
 	Connect
@@ -64,18 +64,14 @@ type Notification struct {
 	Time time.Time
 	// Received says that the peer sent it; otherwise it was us.
 	Received bool
-	// Code and Subcode are those of RFC 4271 and RFC 4486. They are zero for one that came
-	// before the session was Established: gobgp v3 counts those and forgets them.
+	// Code and Subcode are those of RFC 4271 and RFC 4486.
 	Code, Subcode uint8
+	// Detail is what was wrong with a message of the peer's, for humans. Empty if that is
+	// not what it was about.
+	Detail string
 	// Communication is what a human at the other end had to say (RFC 9003).
 	Communication string
 }
-
-// What gobgp ends a session with when its peer is deleted (RFC 4486).
-const (
-	codeCease         = 6
-	ceaseDeconfigured = 3
-)
 
 // String says it in the words of the RFCs. It is empty if there was none.
 func (n Notification) String() string {
@@ -86,10 +82,10 @@ func (n Notification) String() string {
 	if n.Received {
 		direction = "received"
 	}
-	if n.Code == 0 {
-		return direction + " a NOTIFICATION in answer to our OPEN: the peer may expect another ASN of us"
-	}
 	text := direction + " " + notificationWords(n.Code, n.Subcode)
+	if n.Detail != "" {
+		text += " (" + n.Detail + ")"
+	}
 	if n.Communication != "" {
 		text += fmt.Sprintf(": %q", n.Communication)
 	}
