@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
+	"github.com/herald-lb/herald/api/herald/v1alpha1"
 	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/api/v1beta2"
 )
@@ -39,6 +40,8 @@ type Client struct {
 	Communities        Resource[*v1beta1.Community]
 	ServiceL2Statuses  Resource[*v1beta1.ServiceL2Status]
 	ServiceBGPStatuses Resource[*v1beta1.ServiceBGPStatus]
+
+	AddressReservations Resource[*v1alpha1.AddressReservation]
 }
 
 // NewClient returns a client for the API server that config describes. It does not
@@ -48,7 +51,7 @@ func NewClient(config *rest.Config) (*Client, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		corev1.AddToScheme, discoveryv1.AddToScheme, coordinationv1.AddToScheme,
-		v1beta1.AddToScheme, v1beta2.AddToScheme,
+		v1beta1.AddToScheme, v1beta2.AddToScheme, v1alpha1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			return nil, fmt.Errorf("register API types: %w", err)
@@ -60,6 +63,7 @@ func NewClient(config *rest.Config) (*Client, error) {
 	coordination := groups.client(coordinationv1.SchemeGroupVersion)
 	beta1 := groups.client(v1beta1.GroupVersion)
 	beta2 := groups.client(v1beta2.GroupVersion)
+	alpha1 := groups.client(v1alpha1.GroupVersion)
 	if groups.err != nil {
 		return nil, groups.err
 	}
@@ -80,6 +84,8 @@ func NewClient(config *rest.Config) (*Client, error) {
 		Communities:        Resource[*v1beta1.Community]{beta1, "communities", func() *v1beta1.Community { return new(v1beta1.Community) }},
 		ServiceL2Statuses:  Resource[*v1beta1.ServiceL2Status]{beta1, "servicel2statuses", func() *v1beta1.ServiceL2Status { return new(v1beta1.ServiceL2Status) }},
 		ServiceBGPStatuses: Resource[*v1beta1.ServiceBGPStatus]{beta1, "servicebgpstatuses", func() *v1beta1.ServiceBGPStatus { return new(v1beta1.ServiceBGPStatus) }},
+
+		AddressReservations: Resource[*v1alpha1.AddressReservation]{alpha1, "addressreservations", func() *v1alpha1.AddressReservation { return new(v1alpha1.AddressReservation) }},
 	}, nil
 }
 
@@ -102,7 +108,7 @@ func (f *clientFactory) client(gv schema.GroupVersion) rest.Interface {
 	}
 	c.QPS = -1
 	c.NegotiatedSerializer = f.codecs
-	if gv.Group != v1beta1.GroupVersion.Group {
+	if gv.Group != v1beta1.GroupName && gv.Group != v1alpha1.GroupName {
 		// Custom resources have no protobuf form; built-in kinds decode several
 		// times faster from it.
 		c.ContentType = runtime.ContentTypeProtobuf
@@ -143,6 +149,12 @@ func (r Resource[T]) Update(ctx context.Context, namespace, name string, obj T) 
 	updated := r.empty()
 	err := r.client.Put().NamespaceIfScoped(namespace, namespace != "").Resource(r.name).Name(name).Body(obj).Do(ctx).Into(updated)
 	return updated, r.wrap("update", namespace, name, err)
+}
+
+// Patch applies body to the object. The answer is not decoded.
+func (r Resource[T]) Patch(ctx context.Context, namespace, name string, kind types.PatchType, body []byte) error {
+	err := r.client.Patch(kind).NamespaceIfScoped(namespace, namespace != "").Resource(r.name).Name(name).Body(body).Do(ctx).Error()
+	return r.wrap("patch", namespace, name, err)
 }
 
 // PatchStatus applies body to the status subresource. The answer is not decoded.

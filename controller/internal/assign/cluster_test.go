@@ -42,6 +42,7 @@ type cluster struct {
 	shown      map[lb.ServiceName]*corev1.Service
 	namespaces map[string]labels.Set
 	pools      []*v1beta1.IPAddressPool
+	reserve    reservationStore
 	notices    []notice
 	tell       func(key)
 	clock      int64 // of creation, in seconds
@@ -65,6 +66,8 @@ type notice struct {
 	name lb.ServiceName
 	now  *corev1.Service // nil: gone
 	seq  int
+	// show, if set, is what the notice does instead: name is then for whom.
+	show func()
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -73,6 +76,7 @@ func newCluster(t *testing.T) *cluster {
 		services:   map[lb.ServiceName]*corev1.Service{},
 		shown:      map[lb.ServiceName]*corev1.Service{},
 		namespaces: map[string]labels.Set{"shop": nil},
+		reserve:    newReservationStore(),
 		bell:       make(chan struct{}, 1),
 	}
 }
@@ -102,7 +106,7 @@ func (c *cluster) changeLocked(name lb.ServiceName, f func(*corev1.Service) *cor
 		visible = nil // the informer's field selector
 	}
 	c.seq++
-	c.notices = append(c.notices, notice{name, visible, c.seq})
+	c.notices = append(c.notices, notice{name: name, now: visible, seq: c.seq})
 	select {
 	case c.bell <- struct{}{}:
 	default:
@@ -131,9 +135,12 @@ func (c *cluster) deliver(ctx context.Context) bool {
 	}
 	n := c.notices[0]
 	c.notices = c.notices[1:]
-	if n.now == nil {
+	switch {
+	case n.show != nil:
+		n.show()
+	case n.now == nil:
 		delete(c.shown, n.name)
-	} else {
+	default:
 		c.shown[n.name] = n.now
 	}
 	tell := c.tell
@@ -433,7 +440,9 @@ type term struct {
 	decider *decider
 	outbox  *outbox
 	pools   *poolPatcher
-	stop    func()
+	// registry has the metrics of the term.
+	registry *prometheus.Registry
+	stop     func()
 }
 
 // poolPatcher counts and keeps the status patches of pools.
@@ -467,7 +476,8 @@ func (p *poolPatcher) last(name string) string {
 // lead starts a term. Its stop ends it as a crash does: nothing is finished.
 func (c *cluster) lead(ctx context.Context, class string) *term {
 	log := slog.New(slog.DiscardHandler)
-	m, err := newMetrics(prometheus.NewRegistry())
+	registry := prometheus.NewRegistry()
+	m, err := newMetrics(registry)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -475,17 +485,19 @@ func (c *cluster) lead(ctx context.Context, class string) *term {
 	pools := &poolPatcher{bodies: map[string][]string{}}
 	rep := newReporter(map[string]statusPatcher{kindPool: pools}, m, log)
 	controller := Controller{config: Config{Class: class}}
-	d := newDecider(shownObjects{c}, controller.owns, out, rep, log)
+	register := newRegistrar(archived{c}, func() bool { return true }, m, log)
+	d := newDecider(shownObjects{c}, controller.owns, out, rep, register.file, log)
 	c.mu.Lock()
 	c.tell = func(k key) { d.queue.Add(k) }
 	c.mu.Unlock()
 
 	ctx, cancel := context.WithCancel(ctx)
 	var group errgroup.Group
-	for _, run := range []func(context.Context) error{d.run, d.sweep, out.run, rep.run} {
+	for _, run := range []func(context.Context) error{d.run, d.sweep, out.run, rep.run, register.run} {
 		group.Go(func() error { return run(ctx) })
 	}
-	return &term{c, d, out, pools, func() {
+	m.beginTerm(out, func() uint64 { return 0 })
+	return &term{c, d, out, pools, registry, func() {
 		cancel()
 		if err := group.Wait(); err != nil {
 			c.t.Error(err)

@@ -94,7 +94,8 @@ func (c *Controller) term(ctx context.Context, fresh bool) error {
 	out := newOutbox(c.fence.guard(c.config.Client.Services), events, c.metrics, c.config.Log)
 	events.Gate = out.giveWay
 	report := newReporter(c.patchers(), c.metrics, c.config.Log)
-	decide := newDecider(c.watched, c.owns, out, report, c.config.Log)
+	register := newRegistrar(c.config.Client.AddressReservations, c.fence.open, c.metrics, c.config.Log)
+	decide := newDecider(c.watched, c.owns, out, report, register.file, c.config.Log)
 	decide.fresh = fresh
 	keeper := secretKeeper{c.config.Client.Secrets, c.config.Namespace, c.config.Secret, c.config.Log}
 
@@ -105,7 +106,7 @@ func (c *Controller) term(ctx context.Context, fresh bool) error {
 
 	group, ctx := errgroup.WithContext(ctx)
 	for _, run := range []func(context.Context) error{
-		decide.run, decide.sweep, out.run, report.run, events.Run, keeper.run,
+		decide.run, decide.sweep, out.run, report.run, register.run, events.Run, keeper.run,
 	} {
 		group.Go(func() error { return run(ctx) })
 	}

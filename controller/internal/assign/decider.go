@@ -13,7 +13,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 
@@ -29,7 +28,7 @@ type objects interface {
 	// services returns all of them, or those of one namespace.
 	services() []*corev1.Service
 	servicesIn(namespace string) []*corev1.Service
-	namespaceLabels(name string) labels.Set
+	reservations
 	// config returns the configuration, and whether that is all of it: while other
 	// kinds are still to come, it is good enough for pools only.
 	config() (objects lb.Objects, complete bool)
@@ -58,8 +57,9 @@ type decider struct {
 	// begun is closed when the takeover is over.
 	begun chan struct{}
 
-	queue workqueue.TypedInterface[key]
-	ipam  *ipam.Allocator
+	queue   workqueue.TypedDelayingInterface[key]
+	ipam    *ipam.Allocator
+	custody *custodian
 	// known are the Services that ipam knows.
 	known map[lb.ServiceName]known
 	// reasons count the known Services by their reason.
@@ -74,15 +74,17 @@ type known struct {
 	reason lb.Reason
 }
 
-func newDecider(o objects, owns func(*corev1.Service) bool, out *outbox, r *reporter, log *slog.Logger) *decider {
-	return &decider{
+func newDecider(o objects, owns func(*corev1.Service) bool, out *outbox, r *reporter, file func(filing), log *slog.Logger) *decider {
+	d := &decider{
 		objects: o, owns: owns, outbox: out, reporter: r, log: log,
 		begun:   make(chan struct{}),
-		queue:   workqueue.NewTyped[key](),
+		queue:   workqueue.NewTypedDelayingQueue[key](),
 		ipam:    ipam.New(),
 		known:   map[lb.ServiceName]known{},
 		reasons: map[lb.Reason]int{},
 	}
+	d.custody = newCustodian(o, d.ipam, file, func(name lb.ServiceName, after time.Duration) { d.queue.AddAfter(key(name), after) })
+	return d
 }
 
 // run takes over what there is, then follows the changes until ctx ends. Whoever
@@ -138,6 +140,7 @@ func (d *decider) takeOver(ctx context.Context) {
 	}
 	caughtUp := time.Since(started)
 	d.configure()
+	d.custody.takeOver(d.present)
 	sightings := map[lb.ServiceName]sighting{}
 	var claims []ipam.Claim
 	for _, s := range d.objects.services() {
@@ -154,6 +157,10 @@ func (d *decider) takeOver(ctx context.Context) {
 			return
 		}
 	}
+	for _, seen := range sightings {
+		d.custody.keep(seen.claim)
+	}
+	d.custody.report()
 	d.report()
 	d.log.Info("taken over", lb.LogKeyCount, len(sightings),
 		lb.LogKeyMessage, fmt.Sprintf("informers fresh after %s, decided after %s", caughtUp, time.Since(started)))
@@ -185,22 +192,36 @@ func (d *decider) handle(k key) {
 		for _, s := range d.objects.servicesIn(k.Namespace) {
 			d.queue.Add(key{s.Namespace, s.Name})
 		}
+		for _, r := range d.objects.reservationsIn(k.Namespace) {
+			d.queue.Add(key{r.Namespace, r.Spec.ServiceName})
+		}
 	default:
 		d.reconcile(lb.ServiceName(k))
 	}
+	d.custody.report()
+	d.changed = d.changed || d.custody.changed
 }
 
-// reconcile brings one Service up to date.
+// present reports whether there is a Service for which addresses need not be kept.
+func (d *decider) present(name lb.ServiceName) bool {
+	s, ok := d.objects.service(name)
+	return ok && d.owns(s)
+}
+
+// reconcile brings one Service up to date, and before that what is reserved for it.
 func (d *decider) reconcile(name lb.ServiceName) {
 	s, ok := d.objects.service(name)
 	ours := ok && d.owns(s)
 	k, isKnown := d.known[name]
+	d.apply(d.custody.look(name, ours))
 	if isKnown && (!ours || k.uid != s.UID) {
 		d.release(name)
 	}
 	switch {
 	case ours:
-		d.assign(d.sight(s))
+		seen := d.sight(s)
+		d.assign(seen)
+		d.custody.keep(seen.claim)
 	case ok:
 		d.outbox.forget(name) // another implementation's: not even tidied up
 	case isKnown:
@@ -310,6 +331,9 @@ func (d *decider) count(name lb.ServiceName, k *known) {
 
 // report gives the reporter the counters as they are now.
 func (d *decider) report() {
-	d.changed = false
-	d.reporter.counted(books{usages: d.ipam.Usages(), services: maps.Clone(d.reasons), waiting: d.ipam.Waiting()})
+	d.changed, d.custody.changed = false, false
+	d.reporter.counted(books{
+		usages: d.ipam.Usages(), services: maps.Clone(d.reasons), waiting: d.ipam.Waiting(),
+		reservations: maps.Clone(d.custody.states),
+	})
 }

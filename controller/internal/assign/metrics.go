@@ -26,10 +26,11 @@ type metrics struct {
 
 	poolTotals                          []poolTotal
 	services, waiting, pending, dropped *prometheus.Desc
+	reservations                        *prometheus.Desc
 	leader                              *prometheus.Desc
 }
 
-// poolTotal is one of MetalLB's gauges about a pool.
+// poolTotal is one of the gauges about a pool.
 type poolTotal struct {
 	desc  *prometheus.Desc
 	value func(ipam.Usage) int64
@@ -53,12 +54,13 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		configLoaded: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "metallb_k8s_client_config_loaded_bool", Help: "1 once the configuration has been read.",
 		}),
-		poolTotals: poolTotals(desc),
-		services:   desc("herald_controller_services", "Services of type LoadBalancer, by the reason of the last decision.", "reason"),
-		waiting:    desc("herald_controller_services_waiting", "Services that have not all that they ask for."),
-		pending:    desc("herald_controller_status_writes_pending", "Decisions that the API server has not got yet."),
-		dropped:    desc("herald_controller_events_dropped_total", "Events that were dropped because too many waited."),
-		leader:     desc("herald_controller_leader_bool", "1 if this replica holds the Lease and assigns addresses."),
+		poolTotals:   poolTotals(desc),
+		services:     desc("herald_controller_services", "Services of type LoadBalancer, by the reason of the last decision.", "reason"),
+		waiting:      desc("herald_controller_services_waiting", "Services that have not all that they ask for."),
+		pending:      desc("herald_controller_status_writes_pending", "Decisions that the API server has not got yet."),
+		dropped:      desc("herald_controller_events_dropped_total", "Events that were dropped because too many waited."),
+		reservations: desc("herald_controller_reservations", "AddressReservations, by their state.", "state"),
+		leader:       desc("herald_controller_leader_bool", "1 if this replica holds the Lease and assigns addresses."),
 	}
 	// There is no last good configuration that could be stale: a bad object costs
 	// only itself. The gauge is kept for alerts that look at it.
@@ -75,17 +77,21 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 
 func poolTotals(desc func(name, help string, labels ...string) *prometheus.Desc) []poolTotal {
 	gauge := func(name, help string, value func(ipam.Usage) int64) poolTotal {
-		return poolTotal{desc("metallb_allocator_"+name, help, "pool"), value}
+		return poolTotal{desc(name, help, "pool"), value}
 	}
-	v4 := func(u ipam.Usage) int64 { return sum(u.AssignedIPv4, u.AvailableIPv4) }
-	v6 := func(u ipam.Usage) int64 { return sum(u.AssignedIPv6, u.AvailableIPv6) }
+	v4 := func(u ipam.Usage) int64 { return sum(u.ReservedIPv4, sum(u.AssignedIPv4, u.AvailableIPv4)) }
+	v6 := func(u ipam.Usage) int64 { return sum(u.ReservedIPv6, sum(u.AssignedIPv6, u.AvailableIPv6)) }
 	return []poolTotal{
-		gauge("addresses_total", "Usable addresses of the pool.", func(u ipam.Usage) int64 { return sum(v4(u), v6(u)) }),
-		gauge("addresses_in_use_total", "Addresses of the pool in use.", func(u ipam.Usage) int64 { return sum(u.AssignedIPv4, u.AssignedIPv6) }),
-		gauge("ipv4_addresses_total", "Usable IPv4 addresses of the pool.", v4),
-		gauge("ipv4_addresses_in_use_total", "IPv4 addresses of the pool in use.", func(u ipam.Usage) int64 { return u.AssignedIPv4 }),
-		gauge("ipv6_addresses_total", "Usable IPv6 addresses of the pool.", v6),
-		gauge("ipv6_addresses_in_use_total", "IPv6 addresses of the pool in use.", func(u ipam.Usage) int64 { return u.AssignedIPv6 }),
+		gauge("herald_allocator_addresses_reserved", "Addresses of the pool that nobody has and that are kept for a Service.",
+			func(u ipam.Usage) int64 { return sum(u.ReservedIPv4, u.ReservedIPv6) }),
+		gauge("herald_allocator_ipv4_addresses_reserved", "The same of IPv4 addresses.", func(u ipam.Usage) int64 { return u.ReservedIPv4 }),
+		gauge("herald_allocator_ipv6_addresses_reserved", "The same of IPv6 addresses.", func(u ipam.Usage) int64 { return u.ReservedIPv6 }),
+		gauge("metallb_allocator_addresses_total", "Usable addresses of the pool.", func(u ipam.Usage) int64 { return sum(v4(u), v6(u)) }),
+		gauge("metallb_allocator_addresses_in_use_total", "Addresses of the pool in use.", func(u ipam.Usage) int64 { return sum(u.AssignedIPv4, u.AssignedIPv6) }),
+		gauge("metallb_allocator_ipv4_addresses_total", "Usable IPv4 addresses of the pool.", v4),
+		gauge("metallb_allocator_ipv4_addresses_in_use_total", "IPv4 addresses of the pool in use.", func(u ipam.Usage) int64 { return u.AssignedIPv4 }),
+		gauge("metallb_allocator_ipv6_addresses_total", "Usable IPv6 addresses of the pool.", v6),
+		gauge("metallb_allocator_ipv6_addresses_in_use_total", "IPv6 addresses of the pool in use.", func(u ipam.Usage) int64 { return u.AssignedIPv6 }),
 	}
 }
 
@@ -102,7 +108,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, t := range m.poolTotals {
 		ch <- t.desc
 	}
-	for _, d := range []*prometheus.Desc{m.services, m.waiting, m.pending, m.dropped, m.leader} {
+	for _, d := range []*prometheus.Desc{m.services, m.waiting, m.pending, m.dropped, m.reservations, m.leader} {
 		ch <- d
 	}
 }
@@ -131,6 +137,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		if n, ok := b.services[reason]; ok {
 			gauge(m.services, float64(n), reason.String())
 		}
+	}
+	for state, n := range b.reservations {
+		gauge(m.reservations, float64(n), string(state))
 	}
 	for _, u := range b.usages {
 		for _, t := range m.poolTotals {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/herald-lb/herald/api/herald/v1alpha1"
 	"github.com/herald-lb/herald/internal/ipam"
 	"github.com/herald-lb/herald/internal/lb"
 )
@@ -67,14 +68,23 @@ func TestMetrics(t *testing.T) {
 	m.observeWrite(time.Millisecond, errors.New("refused"))
 	m.books.Store(&books{
 		usages: []ipam.Usage{
-			{Pool: "a", AssignedIPv4: 2, AvailableIPv4: 6, AssignedIPv6: 1, AvailableIPv6: 3},
+			{Pool: "a", AssignedIPv4: 2, AvailableIPv4: 5, ReservedIPv4: 1, AssignedIPv6: 1, AvailableIPv6: 1, ReservedIPv6: 2},
 			{Pool: "big", AssignedIPv6: 5, AvailableIPv6: math.MaxInt64},
 		},
 		services: map[lb.Reason]int{lb.ReasonAllocated: 3, lb.ReasonPoolFull: 1},
 		waiting:  1,
+
+		reservations: map[v1alpha1.ReservationState]int{v1alpha1.ReservationHeld: 3},
 	})
 	huge := fmt.Sprintf(" %g", float64(math.MaxInt64))
 	leader := []string{
+		"herald_allocator_addresses_reserved{pool=a} 3",
+		"herald_allocator_addresses_reserved{pool=big} 0",
+		"herald_allocator_ipv4_addresses_reserved{pool=a} 1",
+		"herald_allocator_ipv4_addresses_reserved{pool=big} 0",
+		"herald_allocator_ipv6_addresses_reserved{pool=a} 2",
+		"herald_allocator_ipv6_addresses_reserved{pool=big} 0",
+		"herald_controller_reservations{state=Held} 3",
 		"herald_controller_events_dropped_total{} 3",
 		"herald_controller_leader_bool{} 1",
 		"herald_controller_services_waiting{} 1",

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/herald-lb/herald/api/herald/v1alpha1"
 	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/internal/ipam"
 	"github.com/herald-lb/herald/internal/lb"
@@ -29,6 +30,8 @@ type books struct {
 	// services count Services by reason, waiting those that lack something.
 	services map[lb.Reason]int
 	waiting  int
+	// reservations count AddressReservations by their state.
+	reservations map[v1alpha1.ReservationState]int
 }
 
 // reporter writes what the controller makes of the configuration into the status of
@@ -203,6 +206,8 @@ func (o configObject) found() (r report) {
 			AssignedIPv6:  s.AssignedIPv6,
 			AvailableIPv4: s.AvailableIPv4,
 			AvailableIPv6: s.AvailableIPv6,
+			ReservedIPv4:  s.ReservedIPv4,
+			ReservedIPv6:  s.ReservedIPv6,
 		}
 	}
 	return r
@@ -220,6 +225,7 @@ func (o configObject) patch(want report) []byte {
 	if o.status != nil {
 		status["assignedIPv4"], status["availableIPv4"] = want.usage.AssignedIPv4, want.usage.AvailableIPv4
 		status["assignedIPv6"], status["availableIPv6"] = want.usage.AssignedIPv6, want.usage.AvailableIPv6
+		status["reservedIPv4"], status["reservedIPv6"] = want.usage.ReservedIPv4, want.usage.ReservedIPv6
 	}
 	body, err := json.Marshal(map[string]any{"status": status})
 	if err != nil {

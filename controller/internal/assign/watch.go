@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/herald-lb/herald/api/herald/v1alpha1"
 	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/api/v1beta2"
 	"github.com/herald-lb/herald/internal/kube"
@@ -36,6 +37,7 @@ type watched struct {
 	peers       *kube.Informer[*v1beta2.BGPPeer]
 	bfd         *kube.Informer[*v1beta1.BFDProfile]
 	communities *kube.Informer[*v1beta1.Community]
+	kept        *kube.Informer[*v1alpha1.AddressReservation]
 
 	// reader is told what has changed. Nil: nobody wants to know.
 	reader atomic.Pointer[func(key)]
@@ -64,6 +66,8 @@ func watch(c *kube.Client, namespace string) (*watched, error) {
 	w.peers = configInformer(w, &failed, c.BGPPeers, namespace)
 	w.bfd = configInformer(w, &failed, c.BFDProfiles, namespace)
 	w.communities = configInformer(w, &failed, c.Communities, namespace)
+	w.kept = informerOf(w, &failed, c.AddressReservations, allReservations(),
+		func(r *v1alpha1.AddressReservation) key { return key{r.Namespace, r.Spec.ServiceName} })
 	return w, failed
 }
 
@@ -73,6 +77,21 @@ func loadBalancers() kube.Watched[*corev1.Service] {
 		Trim:          kube.TrimService,
 		Indexes: map[string]func(*corev1.Service) []string{
 			indexNamespace: func(s *corev1.Service) []string { return []string{s.Namespace} },
+		},
+	}
+}
+
+// indexService finds reservations by the Service they are for.
+const indexService = "service"
+
+func allReservations() kube.Watched[*v1alpha1.AddressReservation] {
+	return kube.Watched[*v1alpha1.AddressReservation]{
+		Trim: func(r *v1alpha1.AddressReservation) { r.Annotations = nil },
+		Indexes: map[string]func(*v1alpha1.AddressReservation) []string{
+			indexNamespace: func(r *v1alpha1.AddressReservation) []string { return []string{r.Namespace} },
+			indexService: func(r *v1alpha1.AddressReservation) []string {
+				return []string{lb.ServiceName{Namespace: r.Namespace, Name: r.Spec.ServiceName}.String()}
+			},
 		},
 	}
 }
@@ -102,6 +121,9 @@ func informerOf[T object](w *watched, failed *error, r kube.Resource[T], which k
 				w.tell(keyOf(old))
 			case old == none || relevant(old, now):
 				w.tell(keyOf(now))
+				if old != none && keyOf(old) != keyOf(now) {
+					w.tell(keyOf(old)) // it was deleted and made anew, for another Service
+				}
 			}
 		})
 	}
@@ -122,7 +144,7 @@ func relevant[T object](old, now T) bool {
 		return true
 	}
 	return old.GetUID() != now.GetUID() || old.GetGeneration() != now.GetGeneration() ||
-		!maps.Equal(old.GetLabels(), now.GetLabels())
+		!maps.Equal(old.GetLabels(), now.GetLabels()) || !maps.Equal(old.GetAnnotations(), now.GetAnnotations())
 }
 
 // run follows the API server until ctx ends.
@@ -142,7 +164,9 @@ func (w *watched) run(ctx context.Context) error {
 
 // essential are the informers without which nothing can be decided. The others only
 // matter for what is said about the configuration.
-func (w *watched) essential() informers { return informers{w.servicesOf, w.namespaces, w.pools} }
+func (w *watched) essential() informers {
+	return informers{w.servicesOf, w.namespaces, w.pools, w.kept}
+}
 
 // synced reports whether the first complete lists have arrived.
 func (is informers) synced() bool {
@@ -164,6 +188,7 @@ func (w *watched) catchUp(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return catchUp(ctx, w.client.Services, loadBalancers(), w.servicesOf) })
 	group.Go(func() error { return catchUp(ctx, w.client.Namespaces, allNamespaces(), w.namespaces) })
+	group.Go(func() error { return catchUp(ctx, w.client.AddressReservations, allReservations(), w.kept) })
 	group.Go(func() error {
 		return catchUp(ctx, w.client.IPAddressPools, kube.Watched[*v1beta1.IPAddressPool]{Namespace: w.namespace}, w.pools)
 	})
@@ -193,6 +218,16 @@ func (w *watched) services() []*corev1.Service { return w.servicesOf.List() }
 
 func (w *watched) servicesIn(namespace string) []*corev1.Service {
 	return w.servicesOf.ByIndex(indexNamespace, namespace)
+}
+
+func (w *watched) allReservations() []*v1alpha1.AddressReservation { return w.kept.List() }
+
+func (w *watched) reservationsIn(namespace string) []*v1alpha1.AddressReservation {
+	return w.kept.ByIndex(indexNamespace, namespace)
+}
+
+func (w *watched) reservationsFor(name lb.ServiceName) []*v1alpha1.AddressReservation {
+	return w.kept.ByIndex(indexService, name.String())
 }
 
 func (w *watched) namespaceLabels(name string) labels.Set {

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package assign
+
+import (
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/herald-lb/herald/api/herald/v1alpha1"
+	"github.com/herald-lb/herald/internal/ipam"
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+// reservations are the AddressReservations as the informer knows them, and the labels of
+// their namespaces. They must not be modified.
+type reservations interface {
+	allReservations() []*v1alpha1.AddressReservation
+	reservationsIn(namespace string) []*v1alpha1.AddressReservation
+	reservationsFor(lb.ServiceName) []*v1alpha1.AddressReservation
+	namespaceLabels(name string) labels.Set
+}
+
+// custodian has ipam keep what reservations say, as long as they last, and has their
+// objects written: the status of all, and all of those that Services ask for. It belongs
+// to the decider's goroutine, and to its term: what must outlast that is in the objects.
+type custodian struct {
+	objects reservations
+	ipam    *ipam.Allocator
+	// file has something written, again has a Service looked at again later.
+	file  func(filing)
+	again func(lb.ServiceName, time.Duration)
+
+	deeds map[lb.ReservationName]*deed
+	named map[lb.ServiceName][]lb.ReservationName
+	// restless are those whose status may have changed.
+	restless map[lb.ReservationName]struct{}
+	// states count the reservations. changed reports that they have changed since then.
+	states  map[v1alpha1.ReservationState]int
+	changed bool
+}
+
+// deed is one reservation.
+type deed struct {
+	lb.Reservation
+	generation int64
+	problems   []lb.Problem
+	// released is since when the Service is not there. Zero: it is.
+	released time.Time
+	expired  bool
+	standing ipam.Standing
+	// told is the status that the API server has or will have, as far as it is ours.
+	told v1alpha1.AddressReservationStatus
+}
+
+func newCustodian(o reservations, a *ipam.Allocator, file func(filing), again func(lb.ServiceName, time.Duration)) *custodian {
+	return &custodian{
+		objects: o, ipam: a, file: file, again: again,
+		deeds:    map[lb.ReservationName]*deed{},
+		named:    map[lb.ServiceName][]lb.ReservationName{},
+		restless: map[lb.ReservationName]struct{}{},
+		states:   map[v1alpha1.ReservationState]int{},
+	}
+}
+
+// takeOver has ipam keep what all reservations say, before anything is given. present
+// says which Services are there.
+func (c *custodian) takeOver(present func(lb.ServiceName) bool) {
+	seen := map[lb.ServiceName]struct{}{}
+	for _, o := range c.objects.allReservations() {
+		name := lb.ServiceName{Namespace: o.Namespace, Name: o.Spec.ServiceName}
+		if _, ok := seen[name]; !ok {
+			seen[name] = struct{}{}
+			c.look(name, present(name))
+		}
+	}
+}
+
+// look brings the reservations for one Service up to date: whether they last depends on
+// whether it is there. The outcomes are ipam's.
+func (c *custodian) look(name lb.ServiceName, present bool) []ipam.Outcome {
+	objects := c.objects.reservationsFor(name)
+	if len(objects) == 0 && len(c.named[name]) == 0 {
+		return nil
+	}
+	var (
+		names []lb.ReservationName
+		valid []ipam.Reservation
+	)
+	now := time.Now()
+	for _, o := range objects {
+		d := c.read(o)
+		d.note(present, now)
+		names = append(names, d.Name)
+		c.restless[d.Name] = struct{}{}
+		end, ends := d.ExpiresAt(d.released)
+		switch {
+		case len(d.Addresses) == 0 || d.expired:
+			continue
+		case ends:
+			c.again(name, end.Sub(now))
+		}
+		reservation := d.Reservation
+		reservation.ReleasedAt = time.Time{} // makes no difference to ipam
+		valid = append(valid, ipam.Reservation{Reservation: &reservation, NamespaceLabels: c.objects.namespaceLabels(name.Namespace)})
+	}
+	for _, gone := range c.named[name] {
+		if !slices.Contains(names, gone) {
+			c.forget(gone)
+		}
+	}
+	c.named[name] = names
+	if len(names) == 0 {
+		delete(c.named, name)
+	}
+	return c.ipam.Reserve(name, valid)
+}
+
+// read returns the deed of an object. Since when its Service is not there, the object
+// says only to a custodian that has not seen it before: later it may be outdated.
+func (c *custodian) read(o *v1alpha1.AddressReservation) *deed {
+	r, problems := lb.ParseReservation(o)
+	d, ok := c.deeds[r.Name]
+	if ok && d.UID != r.UID {
+		c.forget(r.Name)
+		ok = false
+	}
+	if !ok {
+		d = &deed{released: r.ReleasedAt, told: o.Status}
+		c.deeds[r.Name] = d
+		c.count(d.told.State, 1)
+	}
+	d.Reservation, d.generation, d.problems = r, o.Generation, problems
+	return d
+}
+
+// note takes notice of whether the Service is there. The API keeps whole seconds.
+func (d *deed) note(present bool, now time.Time) {
+	switch {
+	case present:
+		d.released = time.Time{}
+	case d.released.IsZero():
+		d.released = now.Truncate(time.Second)
+	}
+	d.expired = !present && d.Expired(d.released, now)
+}
+
+func (c *custodian) forget(name lb.ReservationName) {
+	c.count(c.deeds[name].told.State, -1)
+	delete(c.deeds, name)
+	delete(c.restless, name)
+}
+
+func (c *custodian) count(state v1alpha1.ReservationState, by int) {
+	if state != "" {
+		c.states[state] += by
+		c.changed = true
+	}
+}
+
+// keep sees to it that there is a reservation of what a Service has if it asks for that,
+// and none that was made for that reason if it does not. A Service that cannot be read
+// may ask for anything. One that somebody has written for the Service is left alone, and
+// is enough.
+func (c *custodian) keep(claim ipam.Claim) {
+	service := claim.Service
+	var own *deed
+	for _, name := range c.named[service.Name] {
+		d := c.deeds[name]
+		if !d.FromAnnotation {
+			return
+		}
+		own = d
+	}
+	held := c.ipam.Held(service.Name)
+	switch {
+	case claim.Invalid != "":
+	case !service.Reserve.Wanted && own != nil:
+		c.file(filing{name: own.Name, uid: types.UID(own.UID), remove: true})
+	case service.Reserve.Wanted && len(held) > 0:
+		c.record(service, own, lb.Reservation{
+			Service: service.Name, Addresses: held, SharingKey: service.SharingKey, TTL: service.Reserve.TTL,
+		})
+	}
+}
+
+// record has the reservation of a Service made, or made to say what it should.
+func (c *custodian) record(service *lb.Service, own *deed, want lb.Reservation) {
+	name, uid := lb.ReservationName(service.Name), types.UID("")
+	if own != nil {
+		same := slices.Equal(own.Addresses, want.Addresses) && own.SharingKey == want.SharingKey && own.TTL == want.TTL
+		if same {
+			return
+		}
+		name, uid = own.Name, types.UID(own.UID)
+	}
+	c.file(filing{name: name, uid: uid, spec: &want})
+}
+
+// report has the status of reservations written that has changed, and those deleted that
+// have expired and that nobody wrote.
+func (c *custodian) report() {
+	for _, s := range c.ipam.Standings() {
+		if d, ok := c.deeds[s.Name]; ok {
+			d.standing = s
+			c.restless[s.Name] = struct{}{}
+		}
+	}
+	now := time.Now()
+	for name := range c.restless {
+		d := c.deeds[name]
+		if d.expired && d.FromAnnotation {
+			c.file(filing{name: name, uid: types.UID(d.UID), remove: true})
+			continue
+		}
+		status := d.status(now)
+		if sameStatus(d.told, status) {
+			continue
+		}
+		c.count(d.told.State, -1)
+		c.count(status.State, 1)
+		d.told = status
+		c.file(filing{name: name, uid: types.UID(d.UID), status: &status})
+	}
+	clear(c.restless)
+}
