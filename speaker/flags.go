@@ -18,6 +18,7 @@ import (
 
 const (
 	gossipPort = 7946
+	watchPort  = 7947
 	// exclusionsFile is where MetalLB's manifests mount the ConfigMap metallb-excludel2.
 	exclusionsFile = "/etc/metallb/excludel2.yaml"
 	// longestFarewell leaves time for the rest within the termination grace period.
@@ -35,6 +36,9 @@ type flags struct {
 	drain                 lb.DrainMark
 	exclusions            string
 	gossip                gossip.Config
+	// watch is how often other speakers are heard, at which port.
+	watchInterval time.Duration
+	watchPort     uint16
 	// farewell is how long routers are given to prefer other nodes before this one goes.
 	farewell time.Duration
 }
@@ -53,6 +57,7 @@ func newFlags(lookupEnv func(string) (string, bool)) *flags {
 	f.StringVar(&f.exclusions, "exclude-interfaces-file", exclusionsFile,
 		"`path` of a file with patterns of interface names not to announce on; read again when it changes")
 	gossipFlags(f)
+	watchFlags(f)
 	f.DurationVar(&f.farewell, "bgp-farewell", time.Second,
 		"how long routers are given to prefer other nodes (RFC 8326) before sessions without graceful restart end; at most 3s")
 	f.ignoredFlags()
@@ -98,6 +103,26 @@ func gossipFlags(f *flags) {
 		}
 		if *port == 0 {
 			return errors.New("invalid value 0 for flag --ml-bindport: all nodes need the same port")
+		}
+		return nil
+	})
+}
+
+// shortestWatch is what a timer can keep on a busy node.
+const shortestWatch = 10 * time.Millisecond
+
+// watchFlags defines the flags about how the death of a speaker is noticed.
+func watchFlags(f *flags) {
+	f.DurationVar(&f.watchInterval, "watch-interval", 50*time.Millisecond,
+		"how often speakers hear of each other by BFD, the same on all nodes; one that is silent for three of them is asked for on the LAN; 0 leaves it to gossip")
+	port := f.Port("watch-port", watchPort, "UDP `port` of BFD between speakers, the same on all nodes")
+	f.Check(func() error {
+		f.watchPort = *port
+		switch {
+		case f.watchInterval != 0 && (f.watchInterval < shortestWatch || f.watchInterval > time.Second):
+			return fmt.Errorf("invalid value %s for flag --watch-interval: want %s to 1s, or 0", f.watchInterval, shortestWatch)
+		case *port == 0:
+			return errors.New("invalid value 0 for flag --watch-port: all nodes need the same port")
 		}
 		return nil
 	})

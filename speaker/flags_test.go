@@ -63,7 +63,7 @@ func TestGossipIsOffWithoutAddress(t *testing.T) {
 	if f.gossip.Bind.IsValid() || f.gossip.Profile != gossip.WAN || f.gossip.Port != gossipPort {
 		t.Errorf("gossip = %+v", f.gossip)
 	}
-	if m, err := newMembers(f, slog.New(slog.DiscardHandler), nil); m != nil || err != nil {
+	if m, err := newSpeakers(f, nil, slog.New(slog.DiscardHandler), nil); m != nil || err != nil {
 		t.Errorf("members %v, %v, want none", m, err)
 	}
 }
@@ -122,7 +122,8 @@ func TestAssemble(t *testing.T) {
 	want := []string{
 		"health server", "metrics server", "services", "endpoint slices", "nodes", "address pools", "advertisements",
 		"statuses of this node", "peers", "BGP advertisements", "BFD profiles", "communities", "secrets", "BGP statuses of this node",
-		"links", "layer2", "bgp", "bfd", "guards", "events", "statuses", "bgp statuses", "sessions", "exclusions", "announcements",
+		"links", "layer2", "bgp", "bfd", "guards", "events", "statuses", "bgp statuses", "sessions", "exclusions",
+		"watch", "vigil", "announcements",
 		"bgp farewell", "gossip",
 	}
 	if diff := cmp.Diff(want, names); diff != "" {

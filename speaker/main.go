@@ -10,13 +10,10 @@ import (
 	"os"
 	"runtime/debug"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/herald-lb/herald/internal/kube"
 	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/internal/run"
 	"github.com/herald-lb/herald/speaker/internal/announce"
-	"github.com/herald-lb/herald/speaker/internal/gossip"
 	"github.com/herald-lb/herald/speaker/internal/layer2"
 	"github.com/herald-lb/herald/speaker/internal/link"
 )
@@ -71,12 +68,12 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	members, err := newMembers(f, log, registry)
+	links := link.New(log)
+	announcer := layer2.New(layer2.Options{Log: log, Registerer: registry})
+	others, err := newSpeakers(f, announcer, log, registry)
 	if err != nil {
 		return nil, err
 	}
-	links := link.New(log)
-	announcer := layer2.New(layer2.Options{Log: log, Registerer: registry})
 	events := kube.NewEventWriter(client, eventSource, f.node, log)
 	inventory := announce.NewInventory(f.class)
 	inventory.Drain = f.drain
@@ -93,10 +90,13 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 		BGP: &announce.BGP{Router: routing.router, Guards: routing.guards, Statuses: statuses.bgp},
 		Log: log, Registerer: registry,
 	}
-	if members != nil { // a nil pointer in an interface would not be nil
-		loopConfig.Members = members
+	if others != nil { // a nil pointer in an interface would not be nil
+		loopConfig.Members, loopConfig.Handover = others.vigil, others.vigil
 	}
 	loop := announce.New(loopConfig)
+	if others != nil {
+		others.vigil.Heir = loop
+	}
 	sessions := announce.NewSessions(loopConfig.Node, routing.router, routing.guards, inventory, events)
 
 	probes := run.Probes{
@@ -119,19 +119,19 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 		run.Task{Name: "bgp statuses", Run: statuses.bgp.Run},
 		run.Task{Name: "sessions", Run: sessions.Run},
 		run.Task{Name: "exclusions", Run: exclusions.Run},
+	)
+	if others != nil {
+		tasks = append(tasks,
+			run.Task{Name: "watch", Run: others.bfd.Run},
+			run.Task{Name: "vigil", Run: others.vigil.Run},
+		)
+	}
+	tasks = append(tasks,
 		run.Task{Name: "announcements", Run: loop.Run},
 		run.Task{Name: "bgp farewell", Run: farewell(routing.router, f.farewell)},
 	)
-	if members != nil {
-		tasks = append(tasks, run.Task{Name: "gossip", Run: members.Run})
+	if others != nil {
+		tasks = append(tasks, run.Task{Name: "gossip", Run: others.gossip(loop)})
 	}
 	return tasks, nil
-}
-
-// newMembers returns nil if gossip is off.
-func newMembers(f *flags, log *slog.Logger, reg prometheus.Registerer) (*gossip.Members, error) {
-	if !f.gossip.Bind.IsValid() {
-		return nil, nil
-	}
-	return gossip.New(f.gossip, log, reg)
 }

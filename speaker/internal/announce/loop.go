@@ -54,8 +54,8 @@ type Layer2 interface {
 	Follow([]layer2.Interface)
 }
 
-// Config says what a Loop works with. All fields but Members, Sources and
-// BGP are needed.
+// Config says what a Loop works with. All fields but Members, Sources, BGP and
+// Handover are needed.
 type Config struct {
 	// Node is the node that this speaker runs on.
 	Node lb.NodeName
@@ -74,6 +74,8 @@ type Config struct {
 	Statuses   *Statuses
 	// BGP is nil to announce by Layer 2 only.
 	BGP *BGP
+	// Handover is nil to give addresses up at once.
+	Handover Handover
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -87,6 +89,8 @@ type Loop struct {
 	// routes and complaints are nil without BGP.
 	routes     *routes
 	complaints *complaints
+	inquiries  chan inquiry
+	synced     chan struct{}
 
 	// What follows belongs to the goroutine of Run.
 	view       *plan.View
@@ -95,6 +99,7 @@ type Loop struct {
 	problems   []lb.Problem // of the configuration
 	nodes      []lb.Node
 	interfaces map[string]struct{}
+	handovers  handovers
 
 	ready atomic.Bool  // the first round is over
 	busy  atomic.Int64 // when the current round began, in Unix nanoseconds; 0: none
@@ -102,7 +107,7 @@ type Loop struct {
 
 // New returns a loop that has not started.
 func New(c Config) *Loop {
-	l := &Loop{Config: c, stale: true}
+	l := &Loop{Config: c, stale: true, inquiries: make(chan inquiry), synced: make(chan struct{}), handovers: newHandovers()}
 	l.reporter = newReporter(&c)
 	if c.BGP != nil {
 		l.routes, l.complaints = newRoutes(&c), newComplaints(&c)
@@ -118,6 +123,10 @@ func (l *Loop) Ready() error {
 	}
 	return nil
 }
+
+// Synced is closed when the objects are known. Before, this node is not one to rely on,
+// and should not be a member.
+func (l *Loop) Synced() <-chan struct{} { return l.synced }
 
 // Live returns nil as long as the loop makes progress.
 func (l *Loop) Live() error {
@@ -136,6 +145,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		return nil //nolint:nilerr // ctx has ended: it has no other error
 	}
 	l.Log.Info("objects are known")
+	close(l.synced)
 	select {
 	case <-ctx.Done():
 		return nil
@@ -144,10 +154,13 @@ func (l *Loop) Run(ctx context.Context) error {
 	l.follow()
 
 	settled, membersChanged := l.awaited()
+	ready := l.readiness()
+	var inquiries chan inquiry // nobody is answered before the first round
 	for {
 		l.takeNodes()
 		if settled == nil {
 			l.round(ctx)
+			inquiries = l.inquiries
 		}
 		select {
 		case <-ctx.Done():
@@ -157,6 +170,12 @@ func (l *Loop) Run(ctx context.Context) error {
 			settled = nil
 		case <-membersChanged:
 			l.stale = true
+		case q := <-inquiries:
+			l.inherit(q)
+		case name := <-ready:
+			l.heardReady(name)
+		case <-l.handovers.timer.C:
+			l.expireHandovers()
 		case <-l.Links.Changed():
 			l.follow()
 		case <-l.Exclusions.Changed():
@@ -226,6 +245,7 @@ func (l *Loop) round(ctx context.Context) {
 	for a := range c.addresses {
 		l.decide(a)
 	}
+	l.sayReady()
 	l.reporter.flush(ctx)
 	if l.routes != nil {
 		l.routes.flush(ctx)
@@ -267,13 +287,21 @@ func (l *Loop) tellProblems(problems []lb.Problem) (rejected int) {
 	return rejected
 }
 
-func (l *Loop) renewView() {
+// input is what a view is made of now.
+func (l *Loop) input() plan.Input {
 	in := plan.Input{
 		Self: l.Node, Config: &l.config, Nodes: l.nodes,
 		IgnoreExcludeLabel: l.IgnoreExcludeLabel, Interfaces: l.interfaces,
 	}
 	if l.Members != nil {
 		in.Members = l.Members.Alive()
+	}
+	return in
+}
+
+func (l *Loop) renewView() {
+	in := l.input()
+	if in.Members != nil {
 		l.Statuses.Sweep(leftovers(l.Node, l.nodes, in.Members))
 	}
 	l.view = plan.NewView(in)
@@ -296,11 +324,12 @@ func (l *Loop) decide(a netip.Addr) {
 	was, announcing := l.reporter.announced(a)
 	switch {
 	case verdict.Announce && (!announcing || !sameInterfaces(was, verdict.Interfaces)):
+		l.takeUp(a)
 		if err := l.Layer2.Announce(layer2.Announcement{Address: a, Interfaces: verdict.Interfaces}); err != nil {
 			l.Log.Error("address cannot be announced", lb.LogKeyIP, a, lb.LogKeyError, err)
 		}
 	case !verdict.Announce && announcing:
-		l.Layer2.Withdraw(a)
+		l.giveUp(a, &verdict)
 	}
 	l.reporter.record(a, &verdict)
 }

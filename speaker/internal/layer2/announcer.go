@@ -50,6 +50,9 @@ type Announcer struct {
 	table   table
 	heard   func(Claim)
 	claims  claims
+	lease   lease
+	// listener is nil if the network cannot listen.
+	listener Listener
 
 	mu          sync.Mutex // guards what follows, and all changes of table
 	interfaces  []Interface
@@ -72,6 +75,9 @@ func New(o Options) *Announcer {
 	if a.network == nil {
 		a.network = &kernel{}
 	}
+	a.listener, _ = a.network.(Listener)
+	a.lease.begun = time.Now()
+	a.network = leasedNetwork{a.network, &a.lease}
 	if o.Registerer != nil {
 		o.Registerer.MustRegister(newMetrics(&a.table))
 	}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/speaker/internal/announce"
+	"github.com/herald-lb/herald/speaker/internal/bfd"
+	"github.com/herald-lb/herald/speaker/internal/gossip"
+	"github.com/herald-lb/herald/speaker/internal/layer2"
+	"github.com/herald-lb/herald/speaker/internal/vigil"
+)
+
+// speakers are what the other speakers are watched with.
+type speakers struct {
+	members *gossip.Members
+	bfd     *bfd.Sessions
+	vigil   *vigil.Vigil
+}
+
+// newSpeakers returns nil if gossip is off.
+func newSpeakers(f *flags, lan *layer2.Announcer, log *slog.Logger, reg prometheus.Registerer) (*speakers, error) {
+	if !f.gossip.Bind.IsValid() {
+		return nil, nil
+	}
+	members, err := gossip.New(f.gossip, log, reg)
+	if err != nil {
+		return nil, err
+	}
+	w := &speakers{members: members}
+	// Sessions report to the vigil, which sets sessions: neither is there before the other.
+	onChange := func(c bfd.Change) { w.vigil.OnChange(c) }
+	w.bfd = bfd.New(bfd.Options{Log: log.With("peers", "speakers"), OnChange: onChange, Port: f.watchPort})
+	w.vigil = vigil.New(vigil.Config{
+		Node: lb.NodeName(f.node), Address: f.gossip.Bind, Interval: f.watchInterval,
+		Gossip: members, BFD: w.bfd, LAN: lan, Log: log, Registerer: reg,
+	})
+	return w, nil
+}
+
+// gossip takes part once the loop knows what there is to announce: others take a member
+// for one that can be relied on.
+func (w *speakers) gossip(loop *announce.Loop) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-loop.Synced():
+			return w.members.Run(ctx)
+		}
+	}
+}
