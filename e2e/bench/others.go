@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -70,16 +69,21 @@ func share(pid int, during func() error) (float64, error) {
 }
 
 // idleShare returns the part of a core that a process uses when it has nothing to do
-// but what it does all the time: once that no longer falls, since a start has costs
-// of its own, such as the statuses of ten thousand Services.
-func idleShare(ctx context.Context, pid int, during time.Duration) (float64, error) {
-	for last := math.Inf(1); ; {
-		now, err := share(pid, func() error { return sleep(ctx, during) })
-		if err != nil || now > last*0.9 || now < 0.01 {
-			return now, err
+// but what it does all the time. A start has costs of its own that last: the statuses of
+// ten thousand Services are written over minutes. So it waits for a quiet time, and gives
+// the last figure if there is none.
+func idleShare(ctx context.Context, pid int, during time.Duration) (idle float64, err error) {
+	const (
+		quiet    = 0.02
+		patience = 3 * time.Minute
+	)
+	for begin := time.Now(); time.Since(begin) < patience; {
+		idle, err = share(pid, func() error { return sleep(ctx, during) })
+		if err != nil || idle < quiet {
+			break
 		}
-		last = now
 	}
+	return idle, err
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
