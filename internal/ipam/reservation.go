@@ -89,11 +89,14 @@ func (b *booking) keptFor(name lb.ServiceName) bool { return slices.Contains(b.o
 func (bs *bookings) replace(service lb.ServiceName, now []Reservation) map[netip.Addr]struct{} {
 	touched := map[netip.Addr]struct{}{}
 	for _, r := range bs.byService[service] {
-		delete(bs.stirred, r.Name)
+		// One made anew under its name, for another Service, may be known already.
+		if bs.stirred[r.Name] == service {
+			delete(bs.stirred, r.Name)
+		}
 		for _, addr := range r.Addresses {
 			touched[addr] = struct{}{}
 			b := bs.byAddr[addr]
-			b.all = slices.DeleteFunc(b.all, func(x Reservation) bool { return x.Name == r.Name })
+			b.all = slices.DeleteFunc(b.all, func(x Reservation) bool { return x.Name == r.Name && x.Service == service })
 		}
 	}
 	delete(bs.byService, service)
