@@ -208,7 +208,7 @@ func TestPermissions(t *testing.T) {
 		"metallb-system:speaker": append(slices.Clone(reviews),
 			"/{nodes,services} list,watch", "discovery.k8s.io/{endpointslices} list,watch", "/{events} create"),
 		"metallb-system:metrics-reader":  {"[/metrics] get"},
-		"metallb-system:simulate-reader": {"/{namespaces,services} list", kinds + " list"},
+		"metallb-system:simulate-reader": {"/{namespaces,services} list", kinds + " list", "herald-lb.io/{addressreservations} list"},
 		"metallb-system/controller": {
 			kinds + " list,watch", statuses + " patch",
 			"coordination.k8s.io/{leases} create", "coordination.k8s.io/{leases} get,update only [metallb-controller]",

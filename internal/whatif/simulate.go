@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/herald-lb/herald/internal/ipam"
 	"github.com/herald-lb/herald/internal/lb"
@@ -15,9 +16,29 @@ import (
 type Snapshot struct {
 	// Objects are the configuration.
 	Objects lb.Objects
-	// Claims are those of all Services that are Herald's, in any order, with the
-	// addresses found in their statuses.
+	// Claims are those of all Services, in any order, with the addresses found in their
+	// statuses. Nothing is reported about those that are Foreign.
 	Claims []ipam.Claim
+	// Reservations are all there are, in any order.
+	Reservations []ipam.Reservation
+	// At is when that moment was: a reservation whose Service had been away for too long
+	// keeps nothing any more.
+	At time.Time
+}
+
+// inForce returns the reservations that keep something, by Service.
+func (s Snapshot) inForce() map[lb.ServiceName][]ipam.Reservation {
+	present := make(map[lb.ServiceName]bool, len(s.Claims))
+	for _, c := range s.Claims {
+		present[c.Service.Name] = !c.Foreign
+	}
+	kept := map[lb.ServiceName][]ipam.Reservation{}
+	for _, r := range s.Reservations {
+		if len(r.Addresses) > 0 && (present[r.Service] || !r.Expired(r.ReleasedAt, s.At)) {
+			kept[r.Service] = append(kept[r.Service], r)
+		}
+	}
+	return kept
 }
 
 // Simulate returns what becomes of the Services if the configuration becomes each of
@@ -59,6 +80,9 @@ type track struct {
 func (sim *simulation) takeOver(s Snapshot) []lb.Problem {
 	config, problems := lb.ParseConfig(s.Objects)
 	sim.allocator.SetPools(config.Pools)
+	for service, reservations := range s.inForce() {
+		sim.allocator.Reserve(service, reservations)
+	}
 	for outcomes := range sim.allocator.TakeOver(s.Claims) {
 		for _, o := range outcomes {
 			sim.tracks[o.Service] = &track{before: o, now: o}
@@ -85,7 +109,9 @@ func (sim *simulation) step(objects lb.Objects) []lb.Problem {
 func (sim *simulation) changes() []Change {
 	changes := make([]Change, 0, len(sim.tracks))
 	for _, t := range sim.tracks {
-		changes = append(changes, t.change())
+		if t.now.Reason != lb.ReasonOtherClass {
+			changes = append(changes, t.change())
+		}
 	}
 	return sorted(changes)
 }
@@ -96,7 +122,7 @@ func (sim *simulation) unsettled(claims []ipam.Claim) []Change {
 	var changes []Change
 	for _, c := range claims {
 		found := ipam.Outcome{Addresses: c.Service.Addresses, Pool: c.Service.AllocatedFrom}
-		if now := sim.tracks[c.Service.Name].before; !slices.Equal(found.Addresses, now.Addresses) {
+		if now := sim.tracks[c.Service.Name].before; !c.Foreign && !slices.Equal(found.Addresses, now.Addresses) {
 			t := track{before: found, now: now, cause: now.Cause}
 			changes = append(changes, t.change())
 		}

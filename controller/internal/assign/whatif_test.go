@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/herald-lb/herald/api/herald/v1alpha1"
 	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/internal/ipam"
 	"github.com/herald-lb/herald/internal/lb"
@@ -116,12 +118,16 @@ func foretold(r whatif.Report, after bool) map[string]standing {
 func (c *cluster) simulate(steps ...[]*v1beta1.IPAddressPool) whatif.Report {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	snapshot := whatif.Snapshot{Objects: lb.Objects{Pools: c.pools}}
+	snapshot := whatif.Snapshot{Objects: lb.Objects{Pools: c.pools}, At: time.Now()}
 	for _, s := range c.services {
 		if s.Spec.LoadBalancerClass == nil {
 			svc, problems := lb.ParseService(s)
 			snapshot.Claims = append(snapshot.Claims, ipam.NewClaim(&svc, problems, c.namespaces[s.Namespace]))
 		}
+	}
+	for _, o := range c.reserve.stored {
+		r, _ := lb.ParseReservation(o)
+		snapshot.Reservations = append(snapshot.Reservations, ipam.Reservation{Reservation: &r, NamespaceLabels: c.namespaces[o.Namespace]})
 	}
 	var configurations []lb.Objects
 	for _, pools := range steps {
@@ -156,6 +162,23 @@ func (s *stage) churn(chance *rand.Rand) {
 		default:
 			s.edit(full, randomService(chance))
 		}
+	}
+	for range chance.IntN(3) {
+		reserved := lb.ReservationName{Namespace: "shop", Name: fmt.Sprint("r", chance.IntN(6))}
+		s.mu.Lock()
+		_, exists := s.reserve.stored[reserved]
+		s.mu.Unlock()
+		if exists {
+			s.unreserve(reserved)
+			continue
+		}
+		s.reservation(reserved.Name, func(o *v1alpha1.AddressReservation) {
+			o.Spec.ServiceName = fmt.Sprint("s", chance.IntN(24))
+			o.Spec.Addresses = []string{fmt.Sprintf("192.0.2.%d", chance.IntN(32))}
+			if chance.IntN(2) == 0 {
+				o.Spec.TTL = &metav1.Duration{Duration: 8 * time.Second} // longer than it takes to settle once
+			}
+		})
 	}
 	if chance.IntN(4) == 0 {
 		s.label("shop", labels.Set{"tier": oneOf(chance, "gold", "tin")})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/herald-lb/herald/api/herald/v1alpha1"
 	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/api/v1beta2"
 	"github.com/herald-lb/herald/cmd/kubectl-herald/internal/manifest"
@@ -26,8 +28,9 @@ import (
 
 // read returns what the controller would see now. Each kind is as it is at one moment,
 // but not all kinds at the same.
-func read(ctx context.Context, c *kube.Client, namespace, class string) (whatif.Snapshot, error) {
-	var s whatif.Snapshot
+func (o options) read(ctx context.Context, c *kube.Client, now time.Time) (whatif.Snapshot, error) {
+	s := whatif.Snapshot{At: now}
+	var reservations []*v1alpha1.AddressReservation
 	var namespaces []*corev1.Namespace
 	var services []*corev1.Service
 	group, ctx := errgroup.WithContext(ctx)
@@ -35,12 +38,13 @@ func read(ctx context.Context, c *kube.Client, namespace, class string) (whatif.
 	group.Go(func() error {
 		return list(ctx, c.Services, kube.Watched[*corev1.Service]{FieldSelector: "spec.type=LoadBalancer"}, &services)
 	})
-	config(ctx, group, c.IPAddressPools, namespace, &s.Objects.Pools)
-	config(ctx, group, c.L2Advertisements, namespace, &s.Objects.L2Advertisements)
-	config(ctx, group, c.BGPAdvertisements, namespace, &s.Objects.BGPAdvertisements)
-	config(ctx, group, c.BGPPeers, namespace, &s.Objects.BGPPeers)
-	config(ctx, group, c.BFDProfiles, namespace, &s.Objects.BFDProfiles)
-	config(ctx, group, c.Communities, namespace, &s.Objects.Communities)
+	config(ctx, group, c.AddressReservations, metav1.NamespaceAll, &reservations)
+	config(ctx, group, c.IPAddressPools, o.namespace, &s.Objects.Pools)
+	config(ctx, group, c.L2Advertisements, o.namespace, &s.Objects.L2Advertisements)
+	config(ctx, group, c.BGPAdvertisements, o.namespace, &s.Objects.BGPAdvertisements)
+	config(ctx, group, c.BGPPeers, o.namespace, &s.Objects.BGPPeers)
+	config(ctx, group, c.BFDProfiles, o.namespace, &s.Objects.BFDProfiles)
+	config(ctx, group, c.Communities, o.namespace, &s.Objects.Communities)
 	if err := group.Wait(); err != nil {
 		return s, err
 	}
@@ -49,10 +53,14 @@ func read(ctx context.Context, c *kube.Client, namespace, class string) (whatif.
 		labelsOf[n.Name] = n.Labels
 	}
 	for _, found := range services {
-		if lb.ClassOf(found) == class {
-			service, problems := lb.ParseService(found)
-			s.Claims = append(s.Claims, ipam.NewClaim(&service, problems, labelsOf[found.Namespace]))
-		}
+		service, problems := lb.ParseService(found)
+		claim := ipam.NewClaim(&service, problems, labelsOf[found.Namespace])
+		claim.Foreign = service.Class != o.class
+		s.Claims = append(s.Claims, claim)
+	}
+	for _, found := range reservations {
+		r, _ := lb.ParseReservation(found) // one with problems keeps nothing
+		s.Reservations = append(s.Reservations, ipam.Reservation{Reservation: &r, NamespaceLabels: labelsOf[found.Namespace]})
 	}
 	return s, nil
 }
@@ -63,7 +71,7 @@ type object[T any] interface {
 	DeepCopy() T
 }
 
-// config has one kind of the configuration read.
+// config has one kind read, all of it or that of a namespace.
 func config[T object[T]](ctx context.Context, group *errgroup.Group, r kube.Resource[T], namespace string, into *[]T) {
 	group.Go(func() error { return list(ctx, r, kube.Watched[T]{Namespace: namespace}, into) })
 }

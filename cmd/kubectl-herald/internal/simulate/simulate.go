@@ -60,7 +60,7 @@ func (o options) run(ctx context.Context, streams Streams, now time.Time) (code 
 	if err != nil {
 		return 0, err
 	}
-	snapshot, err := read(ctx, client, o.namespace, o.class)
+	snapshot, err := o.read(ctx, client, now)
 	if err != nil {
 		return 0, err
 	}
