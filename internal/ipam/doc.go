@@ -15,6 +15,8 @@
 //   - An address, once given, stays, as long as a pool contains it that admits the
 //     Service. A wish that cannot be granted takes nothing away, except what the
 //     Service may no longer hold.
+//   - An address that is reserved for a Service is given to no other, unless it may share
+//     the address with that Service while it has it. A reservation takes nothing away.
 //   - After each call, no waiting claim could be granted. Of several that could,
 //     the oldest Service was served first.
 //   - The same calls in the same order give the same answers. Ties are broken by

@@ -37,7 +37,7 @@ func (r Reason) Help() string {
 	case ReasonUnknownPool:
 		return "The Service names an IPAddressPool that does not exist; create the pool, or correct the annotation."
 	case ReasonPoolFull:
-		return "The pools that may serve the Service have no free address; add addresses to one, or delete a Service that needs none."
+		return "The pools that may serve the Service have no free address; add addresses to one, or delete a Service or an AddressReservation that needs none."
 	case ReasonFamilyMissing:
 		return "The pools that may serve the Service have no addresses of a family it needs; add a range of that family to one of them, or change spec.ipFamilyPolicy."
 	case ReasonOutsidePools:

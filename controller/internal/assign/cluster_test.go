@@ -445,34 +445,6 @@ type term struct {
 	stop     func()
 }
 
-// poolPatcher counts and keeps the status patches of pools.
-type poolPatcher struct {
-	mu     sync.Mutex
-	bodies map[string][]string
-}
-
-func (p *poolPatcher) PatchStatus(_ context.Context, _, name string, _ types.PatchType, body []byte) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.bodies[name] = append(p.bodies[name], string(body))
-	return nil
-}
-
-func (p *poolPatcher) count(name string) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.bodies[name])
-}
-
-func (p *poolPatcher) last(name string) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if n := len(p.bodies[name]); n > 0 {
-		return p.bodies[name][n-1]
-	}
-	return ""
-}
-
 // lead starts a term. Its stop ends it as a crash does: nothing is finished.
 func (c *cluster) lead(ctx context.Context, class string) *term {
 	log := slog.New(slog.DiscardHandler)

@@ -4,12 +4,13 @@
 // and writes what comes out to the API server.
 //
 // It owns the leader's term, the order of the takeover, the work queue, the writes
-// to Services and configuration objects, Events about assignment, the controller's
-// metrics and the memberlist Secret. Which address a Service gets is none of its
+// to Services and configuration objects, AddressReservations and how long they last,
+// Events about assignment, the controller's metrics and the memberlist Secret. Which address a Service gets is none of its
 // business: that is decided in ipam, and what an object means in package lb.
 //
-//	informers --keys--> decider --states--> outbox --patches--> API server
-//	                    (ipam)  --usages--> reporter --patches--/
+//	informers --keys--> decider --states---> outbox ----patches--> API server
+//	                    (ipam)  --usages---> reporter --patches--/
+//	                 (custodian)--filings--> registrar --writes-/
 //
 // The decision precedes the write: an address is taken in memory before its patch
 // is sent, and a patch that fails is repeated without deciding again. A term that
@@ -34,6 +35,6 @@
 //
 // [Controller.Run] owns all of them and returns after they have ended: one of each
 // informer, the candidate for the Lease, and while leading the decider and its
-// sweeper, the writers of the outbox, the reporter, the Event writer and the keeper
-// of the Secret. Only the decider touches ipam.
+// sweeper, the writers of the outbox and of the registrar, the reporter, the Event
+// writer and the keeper of the Secret. Only the decider touches ipam and the custodian.
 package assign
