@@ -55,6 +55,9 @@ type cluster struct {
 
 	// unreachable has every write refused.
 	unreachable bool
+	// unadvertised leaves out the one advertisement there is, incomplete is a
+	// configuration of which more is to come.
+	unadvertised, incomplete bool
 	// stale is why the informers cannot catch up.
 	stale error
 	// chance, if set, makes writes slow and fail.
@@ -277,7 +280,12 @@ func (c *cluster) namespaceLabels(name string) labels.Set {
 func (c *cluster) config() (lb.Objects, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return lb.Objects{Pools: slices.Clone(c.pools)}, true
+	everything := &v1beta1.L2Advertisement{ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: "everything"}}
+	objects := lb.Objects{Pools: slices.Clone(c.pools)}
+	if !c.unadvertised {
+		objects.L2Advertisements = append(objects.L2Advertisements, everything)
+	}
+	return objects, !c.incomplete
 }
 
 // catchUp waits until what there is now has been shown.
@@ -372,6 +380,17 @@ func (c *cluster) setPools(ranges map[string]string, edits ...func(*v1beta1.IPAd
 	}
 }
 
+// advertise adds or removes the one advertisement, now that all else is known.
+func (c *cluster) advertise(advertised bool) {
+	c.mu.Lock()
+	c.unadvertised, c.incomplete = !advertised, false
+	tell := c.tell
+	c.mu.Unlock()
+	if tell != nil {
+		tell(key{})
+	}
+}
+
 // away makes writes fail, or not any more.
 func (c *cluster) away(unreachable bool) {
 	c.mu.Lock()
@@ -455,7 +474,7 @@ func (c *cluster) lead(ctx context.Context, class string) *term {
 	}
 	out := newOutbox(c, c, m, log)
 	pools := &poolPatcher{bodies: map[string][]string{}}
-	rep := newReporter(map[string]statusPatcher{kindPool: pools}, m, log)
+	rep := newReporter(map[string]statusPatcher{kindPool: pools, kindL2Advertisement: &poolPatcher{bodies: map[string][]string{}}}, m, log)
 	controller := Controller{config: Config{Class: class}}
 	register := newRegistrar(archived{c}, func() bool { return true }, m, log)
 	d := newDecider(shownObjects{c}, controller.owns, out, rep, register.file, log)

@@ -62,9 +62,12 @@ type decider struct {
 	custody *custodian
 	// known are the Services that ipam knows.
 	known map[lb.ServiceName]known
-	// reasons count the known Services by their reason.
-	reasons map[lb.Reason]int
-	pools   []lb.Pool
+	// reasons count the known Services by their reason, gaps those with an address that
+	// no node can announce.
+	reasons, gaps map[lb.Reason]int
+	pools         []lb.Pool
+	// coverage is what the configuration has announced. Nil: it is not complete yet.
+	coverage *lb.Coverage
 	// changed reports that the reporter has not got the latest counters.
 	changed bool
 }
@@ -72,6 +75,8 @@ type decider struct {
 type known struct {
 	uid    types.UID
 	reason lb.Reason
+	// gap is why its address is announced by no node; lb.ReasonAnnounced if it may be.
+	gap lb.Reason
 }
 
 func newDecider(o objects, owns func(*corev1.Service) bool, out *outbox, r *reporter, file func(filing), log *slog.Logger) *decider {
@@ -82,6 +87,7 @@ func newDecider(o objects, owns func(*corev1.Service) bool, out *outbox, r *repo
 		ipam:    ipam.New(),
 		known:   map[lb.ServiceName]known{},
 		reasons: map[lb.Reason]int{},
+		gaps:    map[lb.Reason]int{},
 	}
 	d.custody = newCustodian(o, d.ipam, file, func(name lb.ServiceName, after time.Duration) { d.queue.AddAfter(key(name), after) })
 	return d
@@ -135,6 +141,7 @@ func (d *decider) sweep(ctx context.Context) error {
 // given.
 func (d *decider) takeOver(ctx context.Context) {
 	started := time.Now()
+	d.reporter.takingOver(d.awaiting())
 	if !d.fresh {
 		d.catchUp(ctx)
 	}
@@ -144,11 +151,9 @@ func (d *decider) takeOver(ctx context.Context) {
 	sightings := map[lb.ServiceName]sighting{}
 	var claims []ipam.Claim
 	for _, s := range d.objects.services() {
-		if d.owns(s) {
-			seen := d.sight(s)
-			sightings[seen.claim.Service.Name] = seen
-			claims = append(claims, seen.claim)
-		}
+		seen := d.sight(s)
+		sightings[seen.claim.Service.Name] = seen
+		claims = append(claims, seen.claim)
 	}
 	for out := range d.ipam.TakeOver(claims) {
 		d.write(out[0], sightings[out[0].Service])
@@ -158,12 +163,25 @@ func (d *decider) takeOver(ctx context.Context) {
 		}
 	}
 	for _, seen := range sightings {
-		d.custody.keep(seen.claim)
+		if !seen.claim.Foreign {
+			d.custody.keep(seen.claim)
+		}
 	}
 	d.custody.report()
 	d.report()
 	d.log.Info("taken over", lb.LogKeyCount, len(sightings),
 		lb.LogKeyMessage, fmt.Sprintf("informers fresh after %s, decided after %s", caughtUp, time.Since(started)))
+}
+
+// awaiting counts our Services by why they have no address yet.
+func (d *decider) awaiting() map[lb.Reason]int {
+	reasons := map[lb.Reason]int{}
+	for _, s := range d.objects.services() {
+		if d.owns(s) && len(s.Status.LoadBalancer.Ingress) == 0 {
+			reasons[lb.ReasonTakingOver]++
+		}
+	}
+	return reasons
 }
 
 // catchUp waits until the informers show the last writes of whoever led before.
@@ -214,7 +232,7 @@ func (d *decider) reconcile(name lb.ServiceName) {
 	ours := ok && d.owns(s)
 	k, isKnown := d.known[name]
 	d.apply(d.custody.look(name, ours))
-	if isKnown && (!ours || k.uid != s.UID) {
+	if isKnown && (!ok || k.uid != s.UID) {
 		d.release(name)
 	}
 	switch {
@@ -223,8 +241,8 @@ func (d *decider) reconcile(name lb.ServiceName) {
 		d.assign(seen)
 		d.custody.keep(seen.claim)
 	case ok:
-		d.outbox.forget(name) // another implementation's: not even tidied up
-	case isKnown:
+		d.assign(d.sight(s)) // another implementation's: only what it has is of interest
+	case isKnown && k.reason != lb.ReasonOtherClass:
 		d.outbox.clear(name, k.uid)
 	}
 }
@@ -244,6 +262,7 @@ func (d *decider) sight(s *corev1.Service) sighting {
 		claim:    ipam.NewClaim(&svc, problems, d.objects.namespaceLabels(s.Namespace)),
 		observed: observe(s, &svc),
 	}
+	seen.claim.Foreign = !d.owns(s)
 	for _, p := range problems {
 		if p.Reason == lb.ReasonDeprecated {
 			seen.deprecated = append(seen.deprecated, p.Message)
@@ -272,6 +291,9 @@ func (d *decider) configure() {
 	if complete {
 		d.reporter.configured(objs, problems)
 	}
+	if complete && d.cover(lb.NewCoverage(&config, problems)) {
+		d.reviewAll()
+	}
 	// Labels and edits of other kinds change nothing here, and happen more often.
 	if d.pools != nil && reflect.DeepEqual(d.pools, config.Pools) {
 		return
@@ -294,9 +316,20 @@ func (d *decider) apply(outcomes []ipam.Outcome) {
 
 // write has one outcome written.
 func (d *decider) write(o ipam.Outcome, seen sighting) {
-	d.count(o.Service, &known{seen.uid, o.Reason})
+	if seen.claim.Foreign {
+		if d.known[o.Service].reason != o.Reason {
+			d.log.Debug("left to others", lb.LogKeyService, o.Service.String(), lb.LogKeyReason, o.Reason.String(), lb.LogKeyMessage, o.Message)
+		}
+		d.count(o.Service, &known{uid: seen.uid, reason: lb.ReasonOtherClass, gap: lb.ReasonAnnounced})
+		d.outbox.forget(o.Service) // another implementation's: not even tidied up
+		return
+	}
+	want := desire(o)
+	gap, announced := d.gap(o, seen)
+	want.announced = announced
+	d.count(o.Service, &known{seen.uid, o.Reason, gap})
 	d.outbox.put(draft{
-		service: o.Service, uid: seen.uid, observed: seen.observed, want: desire(o),
+		service: o.Service, uid: seen.uid, observed: seen.observed, want: want,
 		cause: o.Cause, deprecated: seen.deprecated,
 	})
 	d.tell(o)
@@ -321,10 +354,12 @@ func (d *decider) count(name lb.ServiceName, k *known) {
 	d.changed = true
 	if ok {
 		d.reasons[old.reason]--
+		d.gaps[old.gap]--
 		delete(d.known, name)
 	}
 	if k != nil {
 		d.reasons[k.reason]++
+		d.gaps[k.gap]++
 		d.known[name] = *k
 	}
 }
@@ -333,7 +368,7 @@ func (d *decider) count(name lb.ServiceName, k *known) {
 func (d *decider) report() {
 	d.changed, d.custody.changed = false, false
 	d.reporter.counted(books{
-		usages: d.ipam.Usages(), services: maps.Clone(d.reasons), waiting: d.ipam.Waiting(),
+		usages: d.ipam.Usages(), services: maps.Clone(d.reasons), gaps: maps.Clone(d.gaps), waiting: d.ipam.Waiting(),
 		reservations: maps.Clone(d.custody.states),
 	})
 }

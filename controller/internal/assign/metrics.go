@@ -24,10 +24,10 @@ type metrics struct {
 	writes                *prometheus.HistogramVec
 	configLoaded          prometheus.Gauge
 
-	poolTotals                          []poolTotal
-	services, waiting, pending, dropped *prometheus.Desc
-	reservations                        *prometheus.Desc
-	leader                              *prometheus.Desc
+	poolTotals                                []poolTotal
+	services, gaps, waiting, pending, dropped *prometheus.Desc
+	reservations                              *prometheus.Desc
+	leader                                    *prometheus.Desc
 }
 
 // poolTotal is one of the gauges about a pool.
@@ -54,8 +54,10 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		configLoaded: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "metallb_k8s_client_config_loaded_bool", Help: "1 once the configuration has been read.",
 		}),
-		poolTotals:   poolTotals(desc),
-		services:     desc("herald_controller_services", "Services of type LoadBalancer, by the reason of the last decision.", "reason"),
+		poolTotals: poolTotals(desc),
+		services:   desc("herald_controller_services", "Services of type LoadBalancer, by the reason of the last decision.", "reason"),
+		gaps: desc("herald_controller_services_not_announced",
+			"Services with an address that no node can announce, by the reason.", "reason"),
 		waiting:      desc("herald_controller_services_waiting", "Services that have not all that they ask for."),
 		pending:      desc("herald_controller_status_writes_pending", "Decisions that the API server has not got yet."),
 		dropped:      desc("herald_controller_events_dropped_total", "Events that were dropped because too many waited."),
@@ -108,7 +110,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, t := range m.poolTotals {
 		ch <- t.desc
 	}
-	for _, d := range []*prometheus.Desc{m.services, m.waiting, m.pending, m.dropped, m.reservations, m.leader} {
+	for _, d := range []*prometheus.Desc{m.services, m.gaps, m.waiting, m.pending, m.dropped, m.reservations, m.leader} {
 		ch <- d
 	}
 }
@@ -136,6 +138,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, reason := range lb.Reasons() {
 		if n, ok := b.services[reason]; ok {
 			gauge(m.services, float64(n), reason.String())
+		}
+		if n, ok := b.gaps[reason]; ok && reason != lb.ReasonAnnounced {
+			gauge(m.gaps, float64(n), reason.String())
 		}
 	}
 	for state, n := range b.reservations {

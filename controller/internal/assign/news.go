@@ -59,6 +59,9 @@ func news(c change) []kube.Event {
 		kind, reason := urgency(cond)
 		tell(kind, reason, cond.message)
 	}
+	if cond := c.want.announced; !cond.says(c.base.announced) && cond.message != "" {
+		tell(corev1.EventTypeWarning, cond.reason, cond.message)
+	}
 	for _, message := range c.deprecated {
 		tell(corev1.EventTypeWarning, eventDeprecated, message)
 	}

@@ -257,7 +257,11 @@ func (o *outbox) seal(name lb.ServiceName) (*letter, change, bool) {
 		want.addresses = without(want.addresses, taken)
 	}
 	if !l.last {
-		want.condition = want.condition.starting(l.base.condition, time.Now())
+		now := time.Now()
+		want.condition = want.condition.starting(l.base.condition, now)
+		if want.announced.status != "" {
+			want.announced = want.announced.starting(l.base.announced, now)
+		}
 	}
 	o.rewrite(name, l, func() {
 		l.sending = true

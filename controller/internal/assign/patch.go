@@ -39,12 +39,19 @@ func patch(uid types.UID, base, want state) []byte {
 		b = appendIngress(b, want.addresses)
 		b = append(b, '}')
 	}
+	separator := `"conditions":[`
+	if addresses {
+		separator = `,"conditions":[`
+	}
 	if !base.condition.satisfies(want.condition) {
-		if addresses {
-			b = append(b, ',')
-		}
-		b = append(b, `"conditions":[`...)
-		b = appendCondition(b, want.condition)
+		b = appendCondition(append(b, separator...), ConditionAllocated, want.condition)
+		separator = ","
+	}
+	if !base.announced.says(want.announced) {
+		b = appendCondition(append(b, separator...), ConditionAnnounced, want.announced)
+		separator = ","
+	}
+	if separator == "," {
 		b = append(b, ']')
 	}
 	return append(b, `}}`...)
@@ -65,12 +72,16 @@ func appendIngress(b []byte, addresses []netip.Addr) []byte {
 	return append(b, ']')
 }
 
-// appendCondition appends the condition, or for none the order to delete it.
-func appendCondition(b []byte, c condition) []byte {
+// appendCondition appends the condition of a type, or for none the order to delete it.
+func appendCondition(b []byte, kind string, c condition) []byte {
 	if c.status == "" {
-		return append(b, `{"$patch":"delete","type":"`+ConditionAllocated+`"}`...)
+		b = append(b, `{"$patch":"delete","type":"`...)
+		b = append(b, kind...)
+		return append(b, `"}`...)
 	}
-	b = append(b, `{"type":"`+ConditionAllocated+`","status":"`...)
+	b = append(b, `{"type":"`...)
+	b = append(b, kind...)
+	b = append(b, `","status":"`...)
 	b = append(b, c.status...)
 	b = append(b, `","reason":"`...)
 	b = append(b, c.reason...)

@@ -55,7 +55,16 @@ func TestPatch(t *testing.T) {
 		"nothing any more": {
 			base: anything(),
 			body: `{"metadata":{"uid":"u","annotations":{"metallb.io/ip-allocated-from-pool":null,"metallb.universe.tf/ip-allocated-from-pool":null}},` +
-				`"status":{"loadBalancer":{"ingress":null},"conditions":[{"$patch":"delete","type":"metallb.io/Allocated"}]}}`,
+				`"status":{"loadBalancer":{"ingress":null},"conditions":[{"$patch":"delete","type":"metallb.io/Allocated"},{"$patch":"delete","type":"metallb.io/Announced"}]}}`,
+		},
+		"an address that nobody announces": {
+			want: state{addresses: addresses("192.0.2.1"), pool: "a", condition: contented(), announced: refusedBecause(lb.ReasonNoAdvertisement, "none")},
+			body: `{"metadata":{"uid":"u","annotations":{"metallb.io/ip-allocated-from-pool":"a"}},"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]},` +
+				`"conditions":[{"type":"metallb.io/Announced","status":"False","reason":"NoAdvertisement","message":"none","lastTransitionTime":"2001-09-09T01:46:40Z"}]}}`,
+		},
+		"which somebody does now": {
+			base: state{addresses: addresses("192.0.2.1"), pool: "a", announced: refusedBecause(lb.ReasonNoAdvertisement, "none")}, want: assigned,
+			body: `{"metadata":{"uid":"u"},"status":{"conditions":[{"$patch":"delete","type":"metallb.io/Announced"}]}}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -113,6 +122,9 @@ func randomState(r *rand.Rand) state {
 	case 1:
 		s.condition = refusedBecause(lb.ReasonPoolFull, messages[r.IntN(len(messages))])
 	}
+	if r.IntN(3) == 0 {
+		s.announced = refusedBecause(lb.ReasonNoAdvertisement, messages[r.IntN(len(messages))])
+	}
 	return s
 }
 
@@ -130,10 +142,12 @@ func serviceIn(s state) *corev1.Service {
 		svc.Annotations[deprecatedAllocatedFrom] = "old"
 		svc.Status.LoadBalancer.Ingress = append(svc.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{Hostname: "x"})
 	}
-	if c := s.condition; c.status != "" {
-		svc.Status.Conditions = append(svc.Status.Conditions, metav1.Condition{
-			Type: ConditionAllocated, Status: c.status, Reason: c.reason, Message: c.message, LastTransitionTime: metav1.NewTime(c.since),
-		})
+	for kind, c := range map[string]condition{ConditionAllocated: s.condition, ConditionAnnounced: s.announced} {
+		if c.status != "" {
+			svc.Status.Conditions = append(svc.Status.Conditions, metav1.Condition{
+				Type: kind, Status: c.status, Reason: c.reason, Message: c.message, LastTransitionTime: metav1.NewTime(c.since),
+			})
+		}
 	}
 	return svc
 }
@@ -146,6 +160,8 @@ func TestNews(t *testing.T) {
 	full := state{condition: refusedBecause(lb.ReasonPoolFull, "every address is in use in a (1 IPv4)")}
 	lacking := one
 	lacking.condition.message = "every address is in use in a (1 IPv6)"
+	mute := one
+	mute.announced = refusedBecause(lb.ReasonNoAdvertisement, "none covers it")
 	for name, tc := range map[string]struct {
 		change change
 		want   []string
@@ -186,8 +202,10 @@ func TestNews(t *testing.T) {
 			`Normal IPAllocated: Assigned IP ["192.0.2.1"]`,
 			"Normal AdditionalAssignFailed: every address is in use in a (1 IPv6)",
 		}},
-		"no longer lacking":   {change{base: lacking, want: one}, nil},
-		"the pool is renamed": {change{base: one, want: state{addresses: one.addresses, pool: "c", condition: contented()}}, nil},
+		"nobody announces it":         {change{want: mute}, []string{`Normal IPAllocated: Assigned IP ["192.0.2.1"]`, "Warning NoAdvertisement: none covers it"}},
+		"somebody announces it again": {change{base: mute, want: one}, nil},
+		"no longer lacking":           {change{base: lacking, want: one}, nil},
+		"the pool is renamed":         {change{base: one, want: state{addresses: one.addresses, pool: "c", condition: contented()}}, nil},
 		"deprecated": {change{want: one, deprecated: []string{"use another"}}, []string{
 			`Normal IPAllocated: Assigned IP ["192.0.2.1"]`, "Warning deprecatedAnnotation: use another",
 		}},

@@ -27,9 +27,10 @@ const reportEvery = time.Second
 // books are the counters at one moment.
 type books struct {
 	usages []ipam.Usage
-	// services count Services by reason, waiting those that lack something.
-	services map[lb.Reason]int
-	waiting  int
+	// services count Services by reason, gaps those with an address that no node can
+	// announce, waiting those that lack something.
+	services, gaps map[lb.Reason]int
+	waiting        int
 	// reservations count AddressReservations by their state.
 	reservations map[v1alpha1.ReservationState]int
 }
@@ -67,6 +68,11 @@ func (r *reporter) configured(objects lb.Objects, problems []lb.Problem) {
 	r.objects, r.problems = objects, problems
 	r.mu.Unlock()
 	r.ring()
+}
+
+// takingOver shows why Services have no address before there is anything to be written.
+func (r *reporter) takingOver(reasons map[lb.Reason]int) {
+	r.metrics.books.Store(&books{services: reasons, waiting: reasons[lb.ReasonTakingOver]})
 }
 
 // counted takes the counters.

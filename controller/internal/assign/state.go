@@ -26,12 +26,15 @@ type state struct {
 	// pool is the ip-allocated-from-pool annotation. Empty: there is none.
 	pool      string
 	condition condition
+	// announced is ConditionAnnounced.
+	announced condition
 	// untidy reports something to be removed: ingress entries that are not ours, or
 	// the annotation under its deprecated name.
 	untidy bool
 }
 
-// condition is ConditionAllocated. The zero value is none.
+// condition is one of ours, of ConditionAllocated or ConditionAnnounced. The zero value is
+// none.
 type condition struct {
 	status          metav1.ConditionStatus
 	reason, message string
@@ -49,8 +52,13 @@ func observe(s *corev1.Service, svc *lb.Service) state {
 		st.untidy = true
 	}
 	for i := range s.Status.Conditions {
-		if c := &s.Status.Conditions[i]; c.Type == ConditionAllocated {
-			st.condition = condition{c.Status, c.Reason, c.Message, c.LastTransitionTime.Time}
+		c := &s.Status.Conditions[i]
+		found := condition{c.Status, c.Reason, c.Message, c.LastTransitionTime.Time}
+		switch c.Type {
+		case ConditionAllocated:
+			st.condition = found
+		case ConditionAnnounced:
+			st.announced = found
 		}
 	}
 	return st
@@ -72,22 +80,23 @@ func desire(o ipam.Outcome) state {
 // anything is what the API server may have of a Service that the informer does not
 // show any more: there may be something to be removed of every kind.
 func anything() state {
-	return state{untidy: true, condition: condition{status: metav1.ConditionUnknown}}
+	unknown := condition{status: metav1.ConditionUnknown}
+	return state{untidy: true, condition: unknown, announced: unknown}
 }
 
 // blank reports whether there is nothing of ours.
 func (s state) blank() bool {
-	return len(s.addresses) == 0 && s.pool == "" && s.condition == condition{} && !s.untidy
+	return len(s.addresses) == 0 && s.pool == "" && s.condition == condition{} && s.announced == condition{} && !s.untidy
 }
 
-// sameAddresses reports whether nothing but the condition is to be written.
+// sameAddresses reports whether nothing but conditions is to be written.
 func (s state) sameAddresses(want state) bool {
 	return !s.untidy && s.pool == want.pool && slices.Equal(s.addresses, want.addresses)
 }
 
 // satisfies reports whether s needs no write to become want.
 func (s state) satisfies(want state) bool {
-	return s.sameAddresses(want) && s.condition.satisfies(want.condition)
+	return s.sameAddresses(want) && s.condition.satisfies(want.condition) && s.announced.says(want.announced)
 }
 
 // satisfies reports whether c needs no write to become want. A Service that has what

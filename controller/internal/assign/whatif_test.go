@@ -120,10 +120,10 @@ func (c *cluster) simulate(steps ...[]*v1beta1.IPAddressPool) whatif.Report {
 	defer c.mu.Unlock()
 	snapshot := whatif.Snapshot{Objects: lb.Objects{Pools: c.pools}, At: time.Now()}
 	for _, s := range c.services {
-		if s.Spec.LoadBalancerClass == nil {
-			svc, problems := lb.ParseService(s)
-			snapshot.Claims = append(snapshot.Claims, ipam.NewClaim(&svc, problems, c.namespaces[s.Namespace]))
-		}
+		svc, problems := lb.ParseService(s)
+		claim := ipam.NewClaim(&svc, problems, c.namespaces[s.Namespace])
+		claim.Foreign = svc.Class != ""
+		snapshot.Claims = append(snapshot.Claims, claim)
 	}
 	for _, o := range c.reserve.stored {
 		r, _ := lb.ParseReservation(o)
