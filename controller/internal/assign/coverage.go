@@ -13,7 +13,7 @@ import (
 
 // ConditionAnnounced is the type of the condition on Services that have an address which
 // no node can announce, because no advertisement covers it. It is False or missing: what
-// else may be in the way depends on nodes, and speakers tell it (ADR 0017).
+// else may be in the way depends on nodes, and speakers tell it (ADR 0019).
 const ConditionAnnounced = "metallb.io/Announced"
 
 // cover takes notice of what the configuration has announced. It reports whether that is
