@@ -318,11 +318,11 @@ func TestReservationFollowsAnnotation(t *testing.T) {
 	})
 	s.expectAddresses("web", p.addrs(3))
 	s.givenService("typo", ipv4, reserving("2d"))
-	s.expectCondition("typo", "InvalidService", "herald-lb.io/reserve", "2d", "48h")
+	s.expectRejected("typo", "InvalidService", "herald-lb.io/reserve", "2d", "48h")
 }
 
-// expectCondition waits until the Service's condition is False for the reason.
-func (s *story) expectCondition(name, reason string, words ...string) {
+// expectRejected waits until the Service's condition is False for the reason.
+func (s *story) expectRejected(name, reason string, words ...string) {
 	s.Helper()
 	s.await(patience, fmt.Sprintf("%s to be %s", name, reason), func() error {
 		for _, c := range s.service(name).Status.Conditions {
