@@ -94,17 +94,22 @@ func shown(changes []whatif.Change, all bool) []whatif.Change {
 	return list
 }
 
-func table(w io.Writer, changes []whatif.Change) error {
+// table writes one line for each change, in columns.
+func table(w *strings.Builder, changes []whatif.Change) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	columns := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	var aligned strings.Builder
+	columns := tabwriter.NewWriter(&aligned, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(columns, "EFFECT\tSERVICE\tFROM\tTO\tWHY")
 	for _, c := range changes {
 		fmt.Fprintf(columns, "%s\t%s\t%s\t%s\t%s\n", c.Effect, c.Service, place(c.From, c.FromPool), place(c.To, c.ToPool), why(c))
 	}
 	if err := columns.Flush(); err != nil {
 		return err
+	}
+	for line := range strings.Lines(aligned.String()) {
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
 	}
 	fmt.Fprintln(w)
 	return nil
