@@ -54,6 +54,14 @@ const (
 	AnnotationReserve = HeraldAnnotationPrefix + "reserve"
 )
 
+// Annotations of BGPPeers that are Herald's own.
+const (
+	// AnnotationTTLSecurity turns on the Generalized TTL Security Mechanism
+	// (RFC 5082) for the session with the peer. The value is how many hops the
+	// peer is away: "1" for a neighbor. The peer has to do the same.
+	AnnotationTTLSecurity = HeraldAnnotationPrefix + "ttl-security"
+)
+
 // Labels of the objects that Herald writes about Services and about itself.
 const (
 	// LabelNode is the node a ServiceL2Status or ServiceBGPStatus speaks of.

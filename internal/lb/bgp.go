@@ -36,6 +36,10 @@ type Peer struct {
 	// MultiHop permits an external peer that is not directly connected.
 	MultiHop bool
 
+	// SecuredHops is how many hops the peer is away if it is held to that (GTSM, RFC 5082).
+	// Zero: it is not.
+	SecuredHops uint8
+
 	// HoldTime is the proposed Hold Time in whole seconds (RFC 4271, 4.2). Zero: no
 	// hold timer and no keepalives.
 	HoldTime time.Duration

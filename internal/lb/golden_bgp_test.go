@@ -20,6 +20,7 @@ type (
 		Source          string   `json:"source,omitempty"`
 		VRF             string   `json:"vrf,omitempty"`
 		MultiHop        bool     `json:"multiHop,omitempty"`
+		SecuredHops     uint8    `json:"securedHops,omitempty"`
 		Timers          string   `json:"timers"`
 		RouterID        string   `json:"routerID,omitempty"`
 		Password        string   `json:"password,omitempty"`
@@ -71,7 +72,7 @@ func renderBGP(config lb.Config) (peers []peerView, advertisements []bgpView) {
 func renderPeer(p *lb.Peer) peerView {
 	v := peerView{
 		Name: p.Name, ASNs: fmt.Sprintf("%d to %d", p.SessionASN(), p.ASN), Address: text(p.Address), Source: text(p.Source),
-		VRF: p.VRF, MultiHop: p.MultiHop, RouterID: text(p.RouterID), Password: p.Password.Reveal(),
+		VRF: p.VRF, MultiHop: p.MultiHop, SecuredHops: p.SecuredHops, RouterID: text(p.RouterID), Password: p.Password.Reveal(),
 		Timers:          fmt.Sprintf("hold %s, keepalive %s, connect %s", p.HoldTime, p.KeepaliveTime, p.ConnectTime),
 		GracefulRestart: p.GracefulRestart, NodeSelectors: allWords(p.NodeSelectors),
 		Families: fmt.Sprintf("v4 %t, v6 %t", p.Carries(lb.IPv4), p.Carries(lb.IPv6)),

@@ -4,6 +4,7 @@ package lb
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -106,11 +107,35 @@ func (p *peerParser) endpoints(peer *Peer) {
 	case peer.Address.IsValid() && peer.Source.IsValid() && peer.Address.Is4() != peer.Source.Is4():
 		p.reject("sourceAddress", "%s and peerAddress %s must be of the same family", peer.Source, peer.Address)
 	}
+	peer.SecuredHops = p.securedHops()
 	peer.RouterID = p.address("routerID", s.RouterID)
 	if peer.RouterID.IsValid() && (!peer.RouterID.Is4() || peer.RouterID.IsUnspecified()) {
 		p.reject("routerID", "%s is not a BGP Identifier; write one in the notation of an IPv4 address, such as 192.0.2.1", peer.RouterID)
 	}
 }
+
+// securedHops reads the annotation that turns GTSM on. One that cannot be read costs the
+// peer: whoever asked for protection does not want to go without.
+func (p *peerParser) securedHops() uint8 {
+	value, ok := p.object.Annotations[v1beta1.AnnotationTTLSecurity]
+	if !ok {
+		return 0
+	}
+	at := field.NewPath("metadata", "annotations").Key(v1beta1.AnnotationTTLSecurity).String()
+	hops, err := strconv.ParseUint(value, 10, 8)
+	if err != nil || hops < 1 || hops > mostHops {
+		p.report.reject(ReasonInvalid, at, "%q is not a number of hops; write %q for a neighbor, or up to %q", value, "1", strconv.Itoa(mostHops))
+		return 0
+	}
+	if p.object.Spec.EBGPMultiHop {
+		p.note(ReasonRedundant, p.spec.Child("ebgpMultiHop").String(), "has no effect beside the annotation %s, which says how far the peer is away",
+			v1beta1.AnnotationTTLSecurity)
+	}
+	return uint8(hops)
+}
+
+// mostHops is how far away a peer can be whose packets are to arrive with a TTL.
+const mostHops = 254
 
 // address reads an address; the empty string is none.
 func (p *peerParser) address(name, s string) netip.Addr {

@@ -216,16 +216,17 @@ func (v *Inventory) OnL2Advertisement(old, now *v1beta1.L2Advertisement) {
 }
 
 // definition is what an administrator can change of an object: its spec, of which the
-// API server counts the generations, and its labels.
+// API server counts the generations, its labels and its annotations.
 type definition interface {
 	GetUID() types.UID
 	GetGeneration() int64
 	GetLabels() map[string]string
+	GetAnnotations() map[string]string
 }
 
 func sameDefinition(old, now definition) bool {
 	return old.GetUID() == now.GetUID() && old.GetGeneration() == now.GetGeneration() &&
-		maps.Equal(old.GetLabels(), now.GetLabels())
+		maps.Equal(old.GetLabels(), now.GetLabels()) && maps.Equal(old.GetAnnotations(), now.GetAnnotations())
 }
 
 // replace puts now in the place of old, by name. Either may be nil.

@@ -141,7 +141,10 @@ func peerOf(p *lb.Peer, routerID netip.Addr) bgp.Peer {
 	case lb.ExternalASN:
 		peer.Mode = bgp.ASNExternal
 	}
-	if p.MultiHop {
+	switch {
+	case p.SecuredHops != 0:
+		peer.MinTTL = 255 - (p.SecuredHops - 1) // RFC 5082, 3
+	case p.MultiHop:
 		peer.MultihopTTL = multihopTTL
 	}
 	if p.Carries(lb.IPv4) {
@@ -156,7 +159,7 @@ func peerOf(p *lb.Peer, routerID netip.Addr) bgp.Peer {
 // guardOf returns how the session with a peer is guarded.
 func guardOf(p *lb.Peer) Guard {
 	return Guard{
-		Path: bfd.Path{Peer: p.Address, Local: p.Source, Interface: p.Interface, VRF: p.VRF, Multihop: p.MultiHop},
+		Path: bfd.Path{Peer: p.Address, Local: p.Source, Interface: p.Interface, VRF: p.VRF, Multihop: p.MultiHop || p.SecuredHops > 1},
 		Config: bfd.Config{
 			TransmitInterval: p.BFD.Transmit, ReceiveInterval: p.BFD.Receive, DetectMultiplier: p.BFD.Multiplier,
 			EchoInterval: p.BFD.EchoInterval, Echo: p.BFD.Echo, Passive: p.BFD.Passive, MinimumTTL: p.BFD.MinimumTTL,
