@@ -30,7 +30,7 @@ const (
 func TestSimulateForetellsMoves(t *testing.T) {
 	eachFamily(t, func(s *story, f family) {
 		p := s.givenPool(f, of(4))
-		names := []string{"first", "second", "third", "fourth"}
+		names := []string{"web-1", "web-2", "web-3", "web-4"} // of those made in one second the name decides
 		for _, name := range names {
 			s.givenService(name, f, fromPool(p))
 			s.expectAssigned(name, p)
@@ -41,12 +41,12 @@ func TestSimulateForetellsMoves(t *testing.T) {
 			shifted = append(shifted, fmt.Sprintf("%s-%s", p.addrs(0)[i], p.addrs(1)[i]), fmt.Sprintf("%s-%s", p.addrs(4)[i], p.addrs(7)[i]))
 		}
 		told := s.simulate(poolManifest(p, shifted), exitDisrupts)
-		told.expectEffects(map[string]string{"first": "keep", "second": "keep", "third": "move", "fourth": "move"})
+		told.expectEffects(map[string]string{"web-1": "keep", "web-2": "keep", "web-3": "move", "web-4": "move"})
 		for i, name := range names {
 			told.expectTo(name, p.addrs([]int{0, 1, 4, 5}[i]))
 		}
-		if got := told.service("third").Cause; !strings.Contains(got, "no pool contains "+p.addrs(2)[0].String()) {
-			s.Errorf("third moves because %q", got)
+		if got := told.service("web-3").Cause; !strings.Contains(got, "no pool contains "+p.addrs(2)[0].String()) {
+			s.Errorf("web-3 moves because %q", got)
 		}
 		told.expectStillTrue() // asking changes nothing
 		s.apply(poolManifest(p, shifted))
