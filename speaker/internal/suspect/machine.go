@@ -108,6 +108,8 @@ func (m *Machine) Members(alive map[lb.NodeName]struct{}, left func(lb.NodeName)
 		case left(name):
 			*n = node{watched: n.watched, session: n.session}
 			m.out.Changed = true
+		case n.session: // gossip errs: we hear it
+			m.out.Seek = append(m.out.Seek, name)
 		case n.standing == trusted:
 			m.suspect(name, n, ByGossip, now)
 		case n.standing == suspected && !n.asking:
