@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/herald-lb/herald/api/herald/v1alpha1"
 	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/internal/lb"
 )
@@ -20,8 +22,9 @@ import (
 // TestChaos lets users create, change and delete Services while writes are slow, get
 // lost before or after they were carried out, the informers lag behind, and the
 // controller is killed again and again. At no time two statuses may show the same
-// address, no Service whose wish stands may see its address change, and in the end
-// everybody has what there is.
+// address, no Service whose wish stands may see its address change, what is reserved is
+// shown by nobody but the Service it is reserved for, and in the end everybody has what
+// there is.
 func TestChaos(t *testing.T) {
 	runs := uint64(100)
 	if testing.Short() {
@@ -40,6 +43,7 @@ func chaos(t *testing.T, seed uint64) {
 	c.chance = rand.New(rand.NewPCG(seed, 4))
 	c.check = func(before, after *corev1.Service) { checkWrite(t, c, before, after) }
 	c.setPools(map[string]string{"a": "192.0.2.0/29", "b": "198.51.100.0/30"})
+	c.reservation("kept", keeps(keptName, 0, keptAddress))
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
 	go func() { _ = c.watch(ctx) }()
@@ -61,9 +65,10 @@ func chaos(t *testing.T, seed uint64) {
 	synctest.Wait()
 
 	checkEverybodyServed(t, c)
+	checkReservations(t, c)
 	before := statuses(c)
 	c.mu.Lock()
-	c.patches = 0
+	c.patches, c.reserve.writes = 0, 0
 	c.mu.Unlock()
 	term.stop()
 	term = c.lead(ctx, "")
@@ -72,8 +77,8 @@ func chaos(t *testing.T, seed uint64) {
 	if after := statuses(c); !slices.Equal(before, after) {
 		t.Errorf("a restart changes statuses:\n%v\n%v", before, after)
 	}
-	if c.patches > 0 {
-		t.Errorf("a restart without need for it writes %d times", c.patches)
+	if c.patches+c.reserve.writes > 0 {
+		t.Errorf("a restart without need for it writes %d times, and %d times about reservations", c.patches, c.reserve.writes)
 	}
 	if n := len(term.outbox.letters); n > 0 {
 		t.Errorf("%d letters are left", n)
@@ -96,8 +101,11 @@ func disturb(c *cluster, r *rand.Rand) {
 	switch {
 	case !exists:
 		c.create(name.Name, func(s *corev1.Service) {
-			if n < 6 {
+			switch {
+			case n < 6:
 				ask(s, r)
+			case n >= 12 && name.Name != keptName:
+				annotate(v1beta1.AnnotationReserve, "true")(s)
 			}
 		})
 	case r.IntN(2) == 0:
@@ -108,6 +116,12 @@ func disturb(c *cluster, r *rand.Rand) {
 		c.edit(name, flip)
 	}
 }
+
+// keptAddress is reserved from the start for the Service keptName, which asks for nothing.
+const (
+	keptName    = "s15"
+	keptAddress = "192.0.2.5"
+)
 
 // ask requests an address, the same few as others.
 func ask(s *corev1.Service, r *rand.Rand) {
@@ -134,6 +148,10 @@ func checkWrite(t *testing.T, c *cluster, before, after *corev1.Service) {
 				t.Errorf("%s is given to %s while %s shows it", a, after.Name, name)
 			}
 		}
+	}
+	kept := slices.ContainsFunc(has, func(a netip.Addr) bool { return a.String() == keptAddress })
+	if len(has) > 0 && kept != (after.Name == keptName) {
+		t.Errorf("%s gets %v, and %s is reserved for %s", after.Name, has, keptAddress, keptName)
 	}
 	_, asks := after.Annotations[v1beta1.AnnotationLoadBalancerIPs]
 	if !asks && len(had) > 0 && !slices.Equal(had, has) {
@@ -165,17 +183,48 @@ func checkEverybodyServed(t *testing.T, c *cluster) {
 		}
 		used[addrs] = name.String()
 	}
-	const capacity = 8 + 4
+	capacity := 8 + 4
+	kept := map[string]bool{}
+	for _, o := range c.reserve.stored {
+		if _, ok := used[o.Spec.Addresses[0]]; !ok {
+			kept[o.Spec.Addresses[0]] = true
+			capacity--
+		}
+	}
 	for name, s := range c.services {
 		wish := s.Annotations[v1beta1.AnnotationLoadBalancerIPs]
 		if s.Spec.Type != corev1.ServiceTypeLoadBalancer || wish == join(ingress(s)) {
 			continue
 		}
-		if _, ok := used[wish]; wish != "" && !ok {
+		if _, ok := used[wish]; wish != "" && !ok && !kept[wish] {
 			t.Errorf("%s asks for %s, which is free, and does not get it", name, wish)
 		}
 		if wish == "" && len(ingress(s)) == 0 && len(used) < capacity {
 			t.Errorf("%s has no address, though %d are free", name, capacity-len(used))
+		}
+	}
+}
+
+// checkReservations holds what is reserved against what the Services have that asked for it.
+func checkReservations(t *testing.T, c *cluster) {
+	for name, s := range c.services {
+		o, ok := c.reserve.stored[lb.ReservationName(name)]
+		addrs := join(ingress(s))
+		switch {
+		case s.Annotations[v1beta1.AnnotationReserve] == "" || addrs == "":
+		case !ok:
+			t.Errorf("no reservation keeps %s for %s", addrs, name)
+		case o.Spec.Addresses[0] != addrs || o.Status.State != v1alpha1.ReservationBound:
+			t.Errorf("%s has %s, and its reservation says %v, %s", name, addrs, o.Spec.Addresses, o.Status.State)
+		}
+	}
+	for name, o := range c.reserve.stored {
+		s, ok := c.services[lb.ServiceName{Namespace: name.Namespace, Name: o.Spec.ServiceName}]
+		if ok && s.Spec.Type != corev1.ServiceTypeLoadBalancer {
+			ok = false
+		}
+		if ok != (o.Status.ReleasedAt == nil) {
+			t.Errorf("reservation %s says that its Service is not there since %v: it is there: %t", name, o.Status.ReleasedAt, ok)
 		}
 	}
 }
