@@ -35,6 +35,9 @@ func (n *Nodes) Len() int { return len(n.names) }
 // Name returns the name of the node with that index.
 func (n *Nodes) Name(index int) lb.NodeName { return n.names[index] }
 
+// Names returns all names, sorted. They must not be modified.
+func (n *Nodes) Names() []lb.NodeName { return n.names }
+
 // Index returns the index of the node with that name.
 func (n *Nodes) Index(name lb.NodeName) (int, bool) { return slices.BinarySearch(n.names, name) }
 

@@ -13,17 +13,12 @@ const remembered = 4
 // What it remembers has no influence on what it returns. It is not safe for concurrent use.
 type Rankings struct {
 	nodes *Nodes
-	all   Set
 	known map[netip.Addr][remembered]int32
 }
 
 // NewRankings returns the rankings of nodes.
 func NewRankings(nodes *Nodes) *Rankings {
-	r := &Rankings{nodes: nodes, all: nodes.None(), known: make(map[netip.Addr][remembered]int32)}
-	for i := range nodes.Len() {
-		r.all.Add(i)
-	}
-	return r
+	return &Rankings{nodes: nodes, known: make(map[netip.Addr][remembered]int32)}
 }
 
 // Nodes returns what is ranked.
@@ -67,11 +62,23 @@ func (r *Rankings) Next(a netip.Addr, candidates Set, skip func(node int) bool) 
 	return Nobody
 }
 
+// rank looks at every node. It is Rank for all nodes, without what that costs beyond the
+// look: a speaker that starts does this for every address.
 func (r *Rankings) rank(a netip.Addr) [remembered]int32 {
-	var room [remembered]int
+	var heaviest [remembered]uint64
 	first := [remembered]int32{Nobody, Nobody, Nobody, Nobody}
-	for i, node := range r.nodes.Rank(room[:0], KeyOf(a), r.all, remembered) {
-		first[i] = int32(node) // nodes of a cluster fit
+	key := KeyOf(a)
+	for i, seed := range r.nodes.seeds {
+		x := weight(key, seed)
+		if x <= heaviest[remembered-1] && first[remembered-1] != Nobody {
+			continue
+		}
+		at := remembered - 1
+		for at > 0 && (first[at-1] == Nobody || x > heaviest[at-1]) {
+			heaviest[at], first[at] = heaviest[at-1], first[at-1]
+			at--
+		}
+		heaviest[at], first[at] = x, int32(i) // nodes of a cluster fit
 	}
 	return first
 }

@@ -71,10 +71,19 @@ func (s Set) Intersect(o Set) {
 
 // Overlaps reports whether s and o have a node in common.
 func (s Set) Overlaps(o Set) bool {
-	for w, word := range o {
-		if s[w]&word != 0 {
+	for w := range min(len(s), len(o)) { // either may be the zero value
+		if s[w]&o[w] != 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// Hash returns a number that equal sets of the same Nodes have in common.
+func (s Set) Hash() uint64 {
+	h := uint64(fnvOffset)
+	for _, word := range s {
+		h = (h ^ mix(word)) * fnvPrime
+	}
+	return h
 }

@@ -149,7 +149,7 @@ func (s *Spread) Settle(moved func(netip.Addr)) {
 			moved(a)
 		}
 	}
-	clear(s.before)
+	s.before = make(map[netip.Addr]int) // to clear one that was large would cost as much again each time
 }
 
 // Limit returns how many of so many addresses one of so many candidates may own: 1.25

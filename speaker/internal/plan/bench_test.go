@@ -4,7 +4,9 @@ package plan_test
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/labels"
@@ -67,22 +69,50 @@ func BenchmarkOneService(b *testing.B) {
 	}
 }
 
-// BenchmarkRecompute is the cost of a changed View: the View itself and a decision
-// on every address.
-func BenchmarkRecompute(b *testing.B) {
+// BenchmarkOwnership is the same with addresses spread evenly: one Service changes, goes
+// and comes; and a node dies, which decides every address again.
+func BenchmarkOwnership(b *testing.B) {
 	for _, nodes := range []int{10, 1000, 5000} {
 		in := largeInput(nodes)
 		for _, n := range []int{10_000, 100_000} {
 			services := largeServices(n)
-			b.Run(fmt.Sprintf("nodes=%d/services=%d", nodes, n), func(b *testing.B) {
-				for b.Loop() {
-					view := plan.NewView(in)
-					for a, sharers := range services {
-						view.Decide(a, sharers)
+			sharers := func(a netip.Addr) []plan.Sharer { return services[a] }
+			o := plan.NewOwnership()
+			decideAll(o, in, services)
+			addresses := slices.Collect(maps.Keys(services))
+			b.Run(fmt.Sprintf("change/nodes=%d/services=%d", nodes, n), func(b *testing.B) {
+				verdicts := 0
+				for i := 0; b.Loop(); i++ {
+					a := addresses[i/2%len(addresses)]
+					if i%2 == 0 {
+						o.Put(a, nil, "")
+					} else {
+						o.Put(a, services[a], "")
 					}
+					for range o.Settle(sharers) {
+						verdicts++
+					}
+				}
+				b.ReportMetric(float64(verdicts)/float64(b.N), "verdicts/op")
+			})
+			b.Run(fmt.Sprintf("death/nodes=%d/services=%d", nodes, n), func(b *testing.B) {
+				for i := 0; b.Loop(); i++ {
+					gone := lb.NodeName(fmt.Sprintf("node-%d", 5+i%(nodes-5)))
+					delete(in.Members, gone)
+					decideAll(o, in, services)
+					in.Members[gone] = struct{}{}
 				}
 			})
 		}
+	}
+}
+
+func decideAll(o *plan.Ownership, in plan.Input, services map[netip.Addr][]plan.Sharer) {
+	o.Use(plan.NewView(in))
+	for a, sharers := range services {
+		o.Put(a, sharers, "")
+	}
+	for range o.Settle(nil) {
 	}
 }
 

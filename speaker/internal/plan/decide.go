@@ -19,22 +19,52 @@ import (
 // that has anything to announce; one without endpoints, say, has no part in it.
 // When no node suits them all, the oldest Services prevail and the others report
 // that they have no node in common with these (ADR 0016).
+//
+// It is the verdict as if no other address were there. Among several, Ownership shares
+// them out.
 func (v *View) Decide(address netip.Addr, sharers []Sharer) Verdict {
-	sharers = oldestFirst(sharers)
-	verdict := Verdict{Decisions: make([]Decision, len(sharers))}
-	var e election
-	for i := range sharers {
-		d := &verdict.Decisions[i]
-		*d = Decision{Service: sharers[i].Service.Name, Address: address, Protocol: Layer2}
-		d.Reason = v.admit(&e, address, &sharers[i])
+	c := v.examine(address, sharers)
+	owner, ok := v.nodes.Owner(elect.KeyOf(c.key), c.candidates)
+	if !ok {
+		owner = elect.Nobody
 	}
-	if e.candidates.Empty() {
+	return v.conclude(&c, owner)
+}
+
+// examination is what is known about an address before its owner is.
+type examination struct {
+	election
+	// key is what the owner is elected by: see electionKey.
+	key netip.Addr
+	// age is when the oldest Service on the address was created.
+	age int64
+	// decisions lack the owner.
+	decisions []Decision
+}
+
+func (v *View) examine(address netip.Addr, sharers []Sharer) examination {
+	sharers = oldestFirst(sharers)
+	c := examination{key: electionKey(address, sharers), decisions: make([]Decision, len(sharers))}
+	for i := range sharers {
+		d := &c.decisions[i]
+		*d = Decision{Service: sharers[i].Service.Name, Address: address, Protocol: Layer2}
+		d.Reason = v.admit(&c.election, address, &sharers[i])
+	}
+	if len(sharers) > 0 {
+		c.age = sharers[0].Service.Created.Unix()
+	}
+	v.prefer(&c.election, address)
+	return c
+}
+
+// conclude returns the verdict if that node owns the address. It keeps the decisions.
+func (v *View) conclude(c *examination, owner int) Verdict {
+	verdict := Verdict{Decisions: c.decisions}
+	if owner == elect.Nobody {
 		return verdict
 	}
-	v.prefer(&e)
-	owner, _ := v.nodes.Owner(electionKey(address, sharers), e.candidates)
 	verdict.Owner = v.nodes.Name(owner)
-	verdict.Interfaces = v.interfacesOn(owner, e.advertisements)
+	verdict.Interfaces = v.interfacesOn(owner, c.advertisements)
 	reason := v.reasonHere(&verdict)
 	verdict.Announce = reason == lb.ReasonAnnounced
 	for i := range verdict.Decisions {
@@ -74,7 +104,7 @@ func oldestFirst(sharers []Sharer) []Sharer {
 //
 // Services without anything to announce count too: an endpoint that comes or goes
 // must not move the address of another Service.
-func electionKey(address netip.Addr, sharers []Sharer) elect.Key {
+func electionKey(address netip.Addr, sharers []Sharer) netip.Addr {
 	lowest := address
 	for i := range sharers {
 		for _, a := range sharers[i].Service.Addresses {
@@ -83,7 +113,7 @@ func electionKey(address netip.Addr, sharers []Sharer) elect.Key {
 			}
 		}
 	}
-	return elect.KeyOf(lowest)
+	return lowest
 }
 
 // election is what the Services on an address have in common so far.
@@ -157,9 +187,14 @@ func (v *View) suitable(ads []int, s *Sharer) elect.Set {
 	return local
 }
 
-// prefer reduces the candidates to those with the highest sum of weights. An
-// advertisement has a say about the nodes that it selects, and no others.
-func (v *View) prefer(e *election) {
+// prefer reduces the candidates to those on the subnet of the address, if any are: the
+// others announce it where nobody looks for it. Of these it leaves those with the highest
+// sum of weights. An advertisement has a say about the nodes that it selects, and no
+// others.
+func (v *View) prefer(e *election, address netip.Addr) {
+	if near := v.subnets.nodesNear(address); near.Overlaps(e.candidates) {
+		e.candidates.Intersect(near)
+	}
 	var scores []int32
 	for _, ad := range e.advertisements {
 		for _, w := range v.advertisements[ad].weights {

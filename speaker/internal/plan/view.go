@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"net/netip"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/labels"
@@ -29,6 +30,9 @@ type Input struct {
 	// Interfaces are the names of this node's interfaces. Nil: not known, and then
 	// every interface that an advertisement names is taken to exist.
 	Interfaces map[string]struct{}
+	// Subnets are those that nodes have interfaces in, as far as they have said. A node on
+	// the subnet of an address is preferred to others. Nil: the subnet does not count.
+	Subnets map[lb.NodeName][]netip.Prefix
 }
 
 // View is what a speaker knows besides the Services. It is immutable and safe for
@@ -39,6 +43,7 @@ type View struct {
 	pools          poolIndex
 	advertisements []advertisement
 	interfaces     map[string]struct{}
+	subnets        subnetIndex
 }
 
 // advertisement is an L2Advertisement resolved against the nodes.
@@ -70,6 +75,7 @@ func NewView(in Input) *View {
 		advertisements: make([]advertisement, len(in.Config.L2Advertisements)),
 		interfaces:     in.Interfaces,
 	}
+	v.subnets = newSubnetIndex(v.nodes, in.Subnets)
 	candidates := in.candidates()
 	for i := range in.Config.L2Advertisements {
 		v.advertisements[i] = v.resolve(&in.Config.L2Advertisements[i], candidates)
