@@ -5,6 +5,7 @@ package whatif
 import (
 	"cmp"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -65,6 +66,7 @@ func Simulate(s Snapshot, steps ...lb.Objects) Report {
 // simulation is a controller without a cluster.
 type simulation struct {
 	allocator *ipam.Allocator
+	pools     []lb.Pool
 	tracks    map[lb.ServiceName]*track
 }
 
@@ -79,7 +81,8 @@ type track struct {
 
 func (sim *simulation) takeOver(s Snapshot) []lb.Problem {
 	config, problems := lb.ParseConfig(s.Objects)
-	sim.allocator.SetPools(config.Pools)
+	sim.pools = config.Pools
+	sim.allocator.SetPools(sim.pools)
 	for service, reservations := range s.inForce() {
 		sim.allocator.Reserve(service, reservations)
 	}
@@ -93,6 +96,10 @@ func (sim *simulation) takeOver(s Snapshot) []lb.Problem {
 
 func (sim *simulation) step(objects lb.Objects) []lb.Problem {
 	config, problems := lb.ParseConfig(objects)
+	if reflect.DeepEqual(sim.pools, config.Pools) {
+		return problems // the controller does not look twice either
+	}
+	sim.pools = config.Pools
 	for _, o := range sim.allocator.SetPools(config.Pools) {
 		t := sim.tracks[o.Service]
 		t.now, t.cause = o, cmp.Or(t.cause, o.Cause)
