@@ -34,7 +34,7 @@ func New() *Allocator {
 // Adopt takes over the addresses that the Service was found with, as far as it may
 // have them, whatever it claims now: that is for Assign to look at. Call it when
 // starting, for the oldest Service first and before the first Assign. The pools
-// must be set. The outcome's Previous are the addresses found; its Reason has no
+// and the reservations must be set. The outcome's Previous are the addresses found; its Reason has no
 // meaning yet.
 func (a *Allocator) Adopt(claim Claim) Outcome {
 	c := a.claimant(claim)

@@ -30,8 +30,8 @@ func NewClaim(service *lb.Service, problems []lb.Problem, namespaceLabels labels
 // are Foreign last: what two were found with is ours rather than theirs. Then it
 // makes their claims the current ones, in that order, and yields what each of these
 // calls of Assign has returned. What cost a Service an address it was found with is the
-// Cause of its own outcome, the first. The pools must be set, and there must be no
-// claims yet. Whoever breaks off leaves the younger Services' claims unmade.
+// Cause of its own outcome, the first. The pools and the reservations must be set, and
+// there must be no claims yet. Whoever breaks off leaves the younger Services' claims unmade.
 func (a *Allocator) TakeOver(claims []Claim) iter.Seq[[]Outcome] {
 	claims = slices.Clone(claims)
 	slices.SortFunc(claims, func(x, y Claim) int {

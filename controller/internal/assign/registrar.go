@@ -118,8 +118,11 @@ func (r *registrar) writeNext(ctx context.Context) bool {
 		return false
 	}
 	r.metrics.countUpdate(err)
-	if err == nil || kube.IsGone(err) {
-		r.queue.Forget(name) // of another object under this name the informer will tell
+	switch {
+	case err == nil, kube.IsGone(err), apierrors.IsInvalid(err) && f.uid != "":
+		// There is another object under this name, of which the informer will tell: the
+		// API server says so in one of these ways.
+		r.queue.Forget(name)
 		return true
 	}
 	r.log.Warn("reservation not written, trying again", lb.LogKeyObject, name.String(), lb.LogKeyError, err)
