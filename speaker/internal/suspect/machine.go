@@ -245,7 +245,7 @@ func (m *Machine) Answered(name lb.NodeName, a Answer, company bool, now time.Ti
 		m.bury(n, now)
 		return
 	case NothingToInherit:
-		if n.toldGone || !n.member {
+		if (n.toldGone || !n.member) && (company || !m.alone(name, n, now)) {
 			m.bury(n, now)
 			return
 		}

@@ -143,7 +143,7 @@ func TestDoubts(t *testing.T) {
 			w.answered("b", suspect.Nobody, false)
 			w.answered("c", suspect.Nobody, false)
 			w.Members(names(), nobodyLeft, w.now)
-			w.answered("b", suspect.Nobody, false)
+			w.answered("b", suspect.NothingToInherit, false)
 			w.answered("c", suspect.Nobody, false)
 		}, []lb.NodeName{"b", "c"}},
 		"alone, until something is heard on the LAN": {[]lb.NodeName{"b", "c"}, func(w *world) {
