@@ -84,6 +84,9 @@ const (
 	ReasonOtherClass
 	// ReasonTakingOver: nothing is given before every address in use has been taken over.
 	ReasonTakingOver
+	// ReasonContested: a station that is no speaker has the address, too, and it is left
+	// to that station.
+	ReasonContested
 )
 
 // String returns the reason as Kubernetes writes reasons: in CamelCase.
@@ -159,6 +162,8 @@ func (r Reason) String() string {
 		return "OtherClass"
 	case ReasonTakingOver:
 		return "TakingOver"
+	case ReasonContested:
+		return "Contested"
 	}
 	return "Unknown"
 }

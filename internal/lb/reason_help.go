@@ -4,7 +4,7 @@ package lb
 
 // Reasons returns every reason, in the order of their declaration.
 func Reasons() []Reason {
-	const last = ReasonTakingOver
+	const last = ReasonContested
 	all := make([]Reason, 0, last+1)
 	for r := range last + 1 {
 		all = append(all, r)
@@ -86,6 +86,8 @@ func (r Reason) Help() string {
 		return "The loadBalancerClass of the Service is not the one that this controller serves with --lb-class, so nothing is written on it; correct the class by creating the Service anew, or see to the implementation whose class it is."
 	case ReasonTakingOver:
 		return "The controller has just begun to lead and gives nothing before it has taken over every address in use; wait, or see in its log what delays it."
+	case ReasonContested:
+		return "A station that is not part of the cluster has the address, too, and the speakers leave it to that station, as --contested-address=yield asks; the Event AddressContested names its hardware address: find it, or take the address out of the pool."
 	}
 	return "The reason is unknown to this version."
 }

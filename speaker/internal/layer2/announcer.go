@@ -124,6 +124,15 @@ func (a *Announcer) Withdraw(address netip.Addr) {
 	a.touch(address)
 }
 
+// Announced returns what is announced of an address; false if nothing is.
+func (a *Announcer) Announced(address netip.Addr) (Announcement, bool) {
+	e := a.table.get(address)
+	if e == nil {
+		return Announcement{}, false
+	}
+	return e.Announcement, true
+}
+
 // Repeat announces an address again, as if it were new: somebody may have heard
 // otherwise. To repeat what is not announced has no effect.
 func (a *Announcer) Repeat(address netip.Addr) {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -60,17 +61,45 @@ const (
 func (a *Announcer) Ask(ctx context.Context, addresses []Announcement, linger bool) (o Outcome, others bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	q := &question{cancel: cancel, linger: linger, heard: make(chan struct{})}
-	for _, n := range addresses {
-		n.Address = n.Address.Unmap().WithZone("")
-		q.addresses = append(q.addresses, n)
+	q := newQuestion(addresses, linger)
+	q.answer = func(Claim) {
+		q.answered.Store(true)
+		cancel()
+	}
+	asked := a.pose(ctx, q)
+	switch {
+	case q.answered.Load():
+		return Answered, true
+	case !asked:
+		return Unable, false
+	}
+	return Silence, q.others.Load()
+}
+
+// Who asks as Ask does, takes the same time for one address as for many, and returns
+// who answers: one station for each address that somebody else has.
+func (a *Announcer) Who(ctx context.Context, addresses []Announcement) map[netip.Addr]Claim {
+	q := newQuestion(addresses, false)
+	var mu sync.Mutex
+	found := make(map[netip.Addr]Claim)
+	q.answer = func(c Claim) {
+		mu.Lock()
+		defer mu.Unlock()
+		found[c.Address] = c
+	}
+	a.pose(ctx, q)
+	return found
+}
+
+// pose asks a question on all interfaces, and returns whether one could be asked on.
+func (a *Announcer) pose(ctx context.Context, q *question) bool {
+	interfaces := a.askable()
+	for _, i := range interfaces {
+		q.own = append(q.own, i.MAC)
 	}
 	var group errgroup.Group
 	asked := atomic.Bool{}
-	for _, i := range a.askable() {
-		q.own = append(q.own, i.MAC)
-	}
-	for _, i := range a.askable() {
+	for _, i := range interfaces {
 		for _, p := range []Protocol{ARP, NDP} {
 			targets := q.targets(p, i)
 			if len(targets) == 0 {
@@ -88,13 +117,7 @@ func (a *Announcer) Ask(ctx context.Context, addresses []Announcement, linger bo
 		}
 	}
 	_ = group.Wait() // no task returns an error
-	switch {
-	case q.answered.Load():
-		return Answered, true
-	case !asked.Load():
-		return Unable, false
-	}
-	return Silence, q.others.Load()
+	return asked.Load()
 }
 
 // askable returns the interfaces, if there is a way to ask on them.
@@ -107,15 +130,24 @@ func (a *Announcer) askable() []Interface {
 	return slices.Clone(a.interfaces)
 }
 
-// question is one call of Ask.
+// question is one call of Ask or Who.
 type question struct {
 	addresses []Announcement
 	own       []mac // the hardware addresses of this node
 	linger    bool
-	cancel    context.CancelFunc
+	answer    func(Claim) // takes answers, of several interfaces at once
 
 	answered, others atomic.Bool
 	heard            chan struct{} // closed when others is true
+}
+
+func newQuestion(addresses []Announcement, linger bool) *question {
+	q := &question{linger: linger, heard: make(chan struct{})}
+	for _, n := range addresses {
+		n.Address = n.Address.Unmap().WithZone("")
+		q.addresses = append(q.addresses, n)
+	}
+	return q
 }
 
 // targets are the addresses to ask for on an interface.
@@ -144,7 +176,7 @@ func (q *question) ask(ctx context.Context, l Listener, p Protocol, i Interface,
 	}
 	var group errgroup.Group
 	group.Go(func() error {
-		if err := socket.Serve(hearing{q, p, targets}); !errors.Is(err, net.ErrClosed) {
+		if err := socket.Serve(hearing{q, p, i.Name, targets}); !errors.Is(err, net.ErrClosed) {
 			return err
 		}
 		return nil
@@ -182,6 +214,7 @@ func (q *question) send(ctx context.Context, socket Socket, frames [][]byte) err
 type hearing struct {
 	question *question
 	protocol Protocol
+	on       string // the interface
 	targets  []netip.Addr
 }
 
@@ -194,8 +227,7 @@ func (h hearing) Answer(frame []byte) []byte {
 		close(h.question.heard)
 	}
 	if address, ok := answerer(h.protocol, frame); ok && slices.Contains(h.targets, address) {
-		h.question.answered.Store(true)
-		h.question.cancel()
+		h.question.answer(Claim{Address: address, Interface: h.on, MAC: mac(frame[6:])})
 	}
 	return nil
 }
