@@ -49,10 +49,15 @@ func (l *Loop) inherit(q inquiry) {
 		if !rec.isOf(q.from) {
 			continue
 		}
-		if view == nil {
-			view = l.viewWithout(q.from)
+		sharers := l.Inventory.sharers(a)
+		v, ok := l.ownership.Bequest(a, sharers)
+		if !ok { // all other candidates are second best: they are found without the best
+			if view == nil {
+				view = l.viewWithout(q.from)
+			}
+			v = view.Decide(a, sharers)
 		}
-		if v := view.Decide(a, l.Inventory.sharers(a)); v.Announce {
+		if v.Announce {
 			found = append(found, layer2.Announcement{Address: a, Interfaces: v.Interfaces})
 		}
 	}

@@ -54,8 +54,8 @@ type Layer2 interface {
 	Follow([]layer2.Interface)
 }
 
-// Config says what a Loop works with. All fields but Members, Sources, BGP and
-// Handover are needed.
+// Config says what a Loop works with. All fields but Members, Sources, BGP, Verdict,
+// Handover and Contests are needed.
 type Config struct {
 	// Node is the node that this speaker runs on.
 	Node lb.NodeName
@@ -74,8 +74,12 @@ type Config struct {
 	Statuses   *Statuses
 	// BGP is nil to announce by Layer 2 only.
 	BGP *BGP
+	// Verdict is nil to tell nobody.
+	Verdict Verdict
 	// Handover is nil to give addresses up at once.
 	Handover Handover
+	// Contests is nil to ask nobody before an address is announced.
+	Contests *Contests
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -93,8 +97,8 @@ type Loop struct {
 	synced     chan struct{}
 
 	// What follows belongs to the goroutine of Run.
-	view       *plan.View
-	stale      bool // the view has to be made anew
+	ownership  *plan.Ownership
+	stale      bool // its view has to be made anew
 	config     lb.Config
 	problems   []lb.Problem // of the configuration
 	nodes      []lb.Node
@@ -107,7 +111,10 @@ type Loop struct {
 
 // New returns a loop that has not started.
 func New(c Config) *Loop {
-	l := &Loop{Config: c, stale: true, inquiries: make(chan inquiry), synced: make(chan struct{}), handovers: newHandovers()}
+	l := &Loop{
+		Config: c, ownership: plan.NewOwnership(), stale: true,
+		inquiries: make(chan inquiry), synced: make(chan struct{}), handovers: newHandovers(),
+	}
 	l.reporter = newReporter(&c)
 	if c.BGP != nil {
 		l.routes, l.complaints = newRoutes(&c), newComplaints(&c)
@@ -242,9 +249,7 @@ func (l *Loop) round(ctx context.Context) {
 		l.renewView()
 		l.Inventory.addAddresses(c.addresses)
 	}
-	for a := range c.addresses {
-		l.decide(a)
-	}
+	l.decide(c.addresses)
 	l.sayReady()
 	l.reporter.flush(ctx)
 	if l.routes != nil {
@@ -304,7 +309,7 @@ func (l *Loop) renewView() {
 	if in.Members != nil {
 		l.Statuses.Sweep(leftovers(l.Node, l.nodes, in.Members))
 	}
-	l.view = plan.NewView(in)
+	l.ownership.Use(plan.NewView(in))
 	if l.routes != nil {
 		l.routes.use(in)
 		if speaksForAll(l.Node, in.Members) {
@@ -313,15 +318,26 @@ func (l *Loop) renewView() {
 	}
 }
 
-// decide makes layer 2 agree with the verdict on one address. Announcing first and
-// one by one means that the first of ten thousand addresses does not wait for the last.
-func (l *Loop) decide(a netip.Addr) {
-	sharers := l.Inventory.sharers(a)
-	if l.routes != nil {
-		l.routes.decide(a, sharers)
+// decide makes layer 2 agree with the verdicts on the addresses, and on those that have
+// another owner because of these.
+func (l *Loop) decide(addresses map[netip.Addr]struct{}) {
+	for a := range addresses {
+		sharers := l.Inventory.sharers(a)
+		if l.routes != nil {
+			l.routes.decide(a, sharers)
+		}
+		l.ownership.Put(a, sharers, "")
 	}
-	verdict := l.view.Decide(a, sharers)
+	for a, verdict := range l.ownership.Settle(l.Inventory.sharers) {
+		l.apply(a, &verdict)
+	}
+}
+
+func (l *Loop) apply(a netip.Addr, verdict *plan.Verdict) {
 	was, announcing := l.reporter.announced(a)
+	if !l.contend(a, verdict, announcing) {
+		return
+	}
 	switch {
 	case verdict.Announce && (!announcing || !sameInterfaces(was, verdict.Interfaces)):
 		l.takeUp(a)
@@ -329,9 +345,9 @@ func (l *Loop) decide(a netip.Addr) {
 			l.Log.Error("address cannot be announced", lb.LogKeyIP, a, lb.LogKeyError, err)
 		}
 	case !verdict.Announce && announcing:
-		l.giveUp(a, &verdict)
+		l.giveUp(a, verdict)
 	}
-	l.reporter.record(a, &verdict)
+	l.reporter.record(a, verdict)
 }
 
 // leftovers returns the nodes whose speakers are gone and whose statuses this one is

@@ -132,6 +132,17 @@ func (o *Ownership) Heir(a netip.Addr) lb.NodeName {
 	return o.view.nodes.Name(heir)
 }
 
+// Bequest returns the verdict if the address's owner were gone and its Heir had it; false
+// without an heir.
+func (o *Ownership) Bequest(a netip.Addr, sharers []Sharer) (Verdict, bool) {
+	heir, ok := o.view.nodes.Index(o.Heir(a))
+	if !ok {
+		return Verdict{}, false
+	}
+	x := o.view.examine(a, sharers)
+	return o.view.conclude(&x, heir), true
+}
+
 func (o *Ownership) ownerOf(a netip.Addr) int {
 	s, ok := o.held[a]
 	if !ok {
