@@ -40,6 +40,7 @@ type cluster struct {
 	mu    sync.Mutex // guards what follows, and random
 	nodes []*host
 	loss  float64
+	wrong int // takeovers from speakers that answered
 	// cut has the directions that nothing gets through.
 	cut map[[2]int]bool
 }
@@ -289,7 +290,11 @@ func (g gossipOf) Tell(b []byte) {
 	c := g.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	m, _, _ := decode(b)
 	for _, other := range c.nodes {
+		if m.Kind == suspect.Gone && other.name == m.Node && !other.stopped && time.Now().Before(other.until) {
+			c.wrong++
+		}
 		if other != g.host && !g.stopped && !c.lost(g.number, other.number) {
 			select {
 			case other.told <- slices.Clone(b):
