@@ -95,7 +95,7 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 	}
 	loop := announce.New(loopConfig)
 	if others != nil {
-		others.vigil.Heir = loop
+		others.loop, others.vigil.Heir = loop, loop
 	}
 	sessions := announce.NewSessions(loopConfig.Node, routing.router, routing.guards, inventory, events)
 
@@ -131,7 +131,7 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 		run.Task{Name: "bgp farewell", Run: farewell(routing.router, f.farewell)},
 	)
 	if others != nil {
-		tasks = append(tasks, run.Task{Name: "gossip", Run: others.gossip(loop)})
+		tasks = append(tasks, run.Task{Name: "gossip", Run: others.gossip})
 	}
 	return tasks, nil
 }

@@ -18,6 +18,7 @@ import (
 
 // speakers are what the other speakers are watched with.
 type speakers struct {
+	loop    *announce.Loop // set before Run
 	members *gossip.Members
 	bfd     *bfd.Sessions
 	vigil   *vigil.Vigil
@@ -28,11 +29,14 @@ func newSpeakers(f *flags, lan *layer2.Announcer, log *slog.Logger, reg promethe
 	if !f.gossip.Bind.IsValid() {
 		return nil, nil
 	}
-	members, err := gossip.New(f.gossip, log, reg)
+	w := new(speakers)
+	config := f.gossip
+	config.Leaving = w
+	members, err := gossip.New(config, log, reg)
 	if err != nil {
 		return nil, err
 	}
-	w := &speakers{members: members}
+	w.members = members
 	// Sessions report to the vigil, which sets sessions: neither is there before the other.
 	onChange := func(c bfd.Change) { w.vigil.OnChange(c) }
 	w.bfd = bfd.New(bfd.Options{Log: log.With("peers", "speakers"), OnChange: onChange, Port: f.watchPort})
@@ -45,13 +49,14 @@ func newSpeakers(f *flags, lan *layer2.Announcer, log *slog.Logger, reg promethe
 
 // gossip takes part once the loop knows what there is to announce: others take a member
 // for one that can be relied on.
-func (w *speakers) gossip(loop *announce.Loop) func(context.Context) error {
-	return func(ctx context.Context) error {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-loop.Synced():
-			return w.members.Run(ctx)
-		}
+func (w *speakers) gossip(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-w.loop.Synced():
+		return w.members.Run(ctx)
 	}
 }
+
+// Depart hands over all that this node announces.
+func (w *speakers) Depart() (wait func()) { return w.loop.Depart() }

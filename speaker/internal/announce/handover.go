@@ -29,9 +29,10 @@ type Handover interface {
 // handovers are the addresses that have gone to other nodes and that this one still
 // answers for: make before break. They belong to the goroutine of Run.
 type handovers struct {
-	leaving map[netip.Addr]departure
-	ready   map[lb.NodeName]time.Time // when each speaker was ready last
-	timer   *time.Timer
+	leaving  map[netip.Addr]departure
+	ready    map[lb.NodeName]time.Time // when each speaker was ready last
+	timer    *time.Timer
+	farewell *farewell // nil unless this speaker ends
 	// taken says that this round has begun to answer for an address.
 	taken bool
 }
@@ -83,6 +84,10 @@ func (l *Loop) complete(a netip.Addr) {
 // heardReady completes what has gone to a node that answers now.
 func (l *Loop) heardReady(from lb.NodeName) {
 	l.handovers.ready[from] = time.Now()
+	if f := l.handovers.farewell; f != nil {
+		delete(f.heirs, from)
+		l.progress()
+	}
 	for a, d := range l.handovers.leaving {
 		if d.to == from {
 			l.complete(a)
@@ -120,4 +125,56 @@ func (l *Loop) readiness() <-chan lb.NodeName {
 		return nil
 	}
 	return l.Handover.Ready()
+}
+
+// farewell is the handover of all addresses, when this speaker ends.
+type farewell struct {
+	// heirs are those that are not ready yet; it belongs to the goroutine of Run.
+	heirs map[lb.NodeName]struct{}
+	done  chan struct{} // closed when there are none
+}
+
+// Depart begins the handover of all that this node answers for, before the others are
+// told that it goes. What it returns waits until those that take over say that they answer,
+// one second at most. It is called once, while Run runs.
+func (l *Loop) Depart() (wait func()) {
+	f := &farewell{heirs: make(map[lb.NodeName]struct{}), done: make(chan struct{})}
+	timer := time.NewTimer(longestHandover)
+	select {
+	case l.departures <- f:
+	case <-timer.C:
+	}
+	return func() {
+		timer.Reset(longestHandover)
+		defer timer.Stop()
+		select {
+		case <-f.done:
+			l.Log.Info("others answer for all that was announced here")
+		case <-timer.C:
+			l.Log.Warn("others have not said that they answer")
+		}
+	}
+}
+
+// depart finds out who will answer for what this node announces.
+func (l *Loop) depart(f *farewell) {
+	view := l.viewWithout(l.Node)
+	for a, rec := range l.reporter.records {
+		if !rec.announced {
+			continue
+		}
+		if v := view.Decide(a, l.Inventory.sharers(a)); v.Owner != "" {
+			f.heirs[v.Owner] = struct{}{}
+		}
+	}
+	l.handovers.farewell = f
+	l.progress()
+}
+
+// progress ends a farewell that nobody is missing at.
+func (l *Loop) progress() {
+	if f := l.handovers.farewell; f != nil && len(f.heirs) == 0 {
+		close(f.done)
+		l.handovers.farewell = nil
+	}
 }

@@ -94,6 +94,7 @@ type Loop struct {
 	routes     *routes
 	complaints *complaints
 	inquiries  chan inquiry
+	departures chan *farewell
 	synced     chan struct{}
 
 	// What follows belongs to the goroutine of Run.
@@ -113,7 +114,7 @@ type Loop struct {
 func New(c Config) *Loop {
 	l := &Loop{
 		Config: c, ownership: plan.NewOwnership(), stale: true,
-		inquiries: make(chan inquiry), synced: make(chan struct{}), handovers: newHandovers(),
+		inquiries: make(chan inquiry), departures: make(chan *farewell), synced: make(chan struct{}), handovers: newHandovers(),
 	}
 	l.reporter = newReporter(&c)
 	if c.BGP != nil {
@@ -179,6 +180,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.stale = true
 		case q := <-inquiries:
 			l.inherit(q)
+		case f := <-l.departures:
+			l.depart(f)
 		case name := <-ready:
 			l.heardReady(name)
 		case <-l.handovers.timer.C:

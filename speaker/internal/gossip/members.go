@@ -21,6 +21,13 @@ import (
 // among them, on the same port.
 const Label = "herald"
 
+// Departure is what goes on when this speaker leaves.
+type Departure interface {
+	// Depart is called before the farewell. What it returns is called after it, and waits
+	// until the others can do without this speaker.
+	Depart() (wait func())
+}
+
 // Config says how to take part.
 type Config struct {
 	// Node is the name of this node, and of this member.
@@ -32,6 +39,8 @@ type Config struct {
 	// SecretDir holds the file secretkey. Empty: no encryption.
 	SecretDir string
 	Profile   Profile
+	// Leaving, unless it is nil, makes the farewell a handover.
+	Leaving Departure
 
 	// transport replaces the network in tests.
 	transport memberlist.NodeAwareTransport

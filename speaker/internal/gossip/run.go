@@ -41,9 +41,14 @@ func (m *Members) Run(ctx context.Context) error {
 	<-ctx.Done()
 
 	m.log.Info("leaving gossip")
+	wait := func() {}
+	if m.config.Leaving != nil {
+		wait = m.config.Leaving.Depart()
+	}
 	if err := list.Leave(leaveTimeout); err != nil {
 		m.log.Warn("farewell not heard, others must notice by themselves", lb.LogKeyError, err)
 	}
+	wait()
 	if err := list.Shutdown(); err != nil {
 		return fmt.Errorf("stop gossip: %w", err)
 	}
