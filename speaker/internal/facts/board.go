@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package facts
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+// Board is what is known of all speakers, this one included. It is not safe for
+// concurrent use.
+type Board struct {
+	self    lb.NodeName
+	records map[lb.NodeName]*record
+	// claimants are the nodes that claim each address.
+	claimants map[netip.Addr][]lb.NodeName
+}
+
+// record is what one speaker has said.
+type record struct {
+	boot uint64
+	// complete is the number up to which everything has been heard, and beyond are those
+	// heard above it.
+	complete uint64
+	beyond   map[uint64]struct{}
+
+	subnets    []netip.Prefix
+	subnetsSeq uint64
+	// claims include released ones above complete, lest an older word revive them.
+	claims map[netip.Addr]entry
+	// released are those of claims that are.
+	released map[netip.Addr]struct{}
+}
+
+// entry is the last word on a claim, and its number.
+type entry struct {
+	epoch    uint32
+	released bool
+	seq      uint64
+}
+
+// NewBoard returns the board of the speaker on that node. Boot must be greater than at its
+// last start.
+func NewBoard(self lb.NodeName, boot uint64) *Board {
+	b := &Board{self: self, records: make(map[lb.NodeName]*record), claimants: make(map[netip.Addr][]lb.NodeName)}
+	b.records[self] = newRecord(boot)
+	return b
+}
+
+func newRecord(boot uint64) *record {
+	return &record{
+		boot: boot, beyond: make(map[uint64]struct{}),
+		claims: make(map[netip.Addr]entry), released: make(map[netip.Addr]struct{}),
+	}
+}
+
+// News is what a statement has changed.
+type News struct {
+	// Subnets says that those of a node have.
+	Subnets bool
+	// Addresses are those that are claimed otherwise than before, with repetitions.
+	Addresses []netip.Addr
+}
+
+// Hear takes note of a statement. What this speaker is said to have said is ignored: it
+// knows.
+func (b *Board) Hear(s Statement) News {
+	var news News
+	r := b.records[s.Node]
+	switch {
+	case s.Node == b.self || r != nil && s.Boot < r.boot:
+		return news
+	case r == nil || s.Boot > r.boot:
+		b.forget(s.Node, &news)
+		r = newRecord(s.Boot)
+		b.records[s.Node] = r
+	}
+	if s.Whole && s.Seq >= r.complete {
+		b.replace(r, s, &news)
+	} else if !s.Whole && !r.heard(s.Seq) {
+		b.amend(r, s, &news)
+	}
+	return news
+}
+
+// heard reports whether the statement with that number has been heard before.
+func (r *record) heard(seq uint64) bool {
+	_, ok := r.beyond[seq]
+	return ok || seq <= r.complete
+}
+
+// replace takes a whole statement in. What was said after it stays.
+func (b *Board) replace(r *record, s Statement, news *News) {
+	mentioned := make(map[netip.Addr]struct{}, len(s.Claims))
+	for _, c := range s.Claims {
+		mentioned[c.Address] = struct{}{}
+		b.set(r, s.Node, c, s.Seq, news)
+	}
+	for a, e := range r.claims {
+		if _, ok := mentioned[a]; !ok && e.seq <= s.Seq {
+			b.set(r, s.Node, Claim{Address: a, Released: true}, s.Seq, news)
+		}
+	}
+	r.setSubnets(s, news)
+	r.complete = s.Seq
+	r.advance()
+}
+
+func (b *Board) amend(r *record, s Statement, news *News) {
+	for _, c := range s.Claims {
+		b.set(r, s.Node, c, s.Seq, news)
+	}
+	if s.About {
+		r.setSubnets(s, news)
+	}
+	r.beyond[s.Seq] = struct{}{}
+	r.advance()
+}
+
+func (r *record) setSubnets(s Statement, news *News) {
+	if s.Seq < r.subnetsSeq {
+		return
+	}
+	if !slices.Equal(r.subnets, s.Subnets) {
+		r.subnets, news.Subnets = s.Subnets, true
+	}
+	r.subnetsSeq = s.Seq
+}
+
+// advance moves complete up, and forgets what is behind it.
+func (r *record) advance() {
+	for seq := range r.beyond {
+		if seq <= r.complete {
+			delete(r.beyond, seq)
+		}
+	}
+	for {
+		if _, ok := r.beyond[r.complete+1]; !ok {
+			break
+		}
+		r.complete++
+		delete(r.beyond, r.complete)
+	}
+	for a := range r.released {
+		if r.claims[a].seq <= r.complete {
+			delete(r.claims, a)
+			delete(r.released, a)
+		}
+	}
+}
+
+// set replaces the word on a claim by a later one.
+func (b *Board) set(r *record, node lb.NodeName, c Claim, seq uint64, news *News) {
+	old, ok := r.claims[c.Address]
+	if ok && old.seq > seq {
+		return
+	}
+	now := entry{c.Epoch, c.Released, seq}
+	r.claims[c.Address] = now
+	delete(r.released, c.Address)
+	if now.released {
+		r.released[c.Address] = struct{}{}
+	}
+	claimed := ok && !old.released
+	if claimed == !now.released && (now.released || old.epoch == now.epoch) {
+		return
+	}
+	news.Addresses = append(news.Addresses, c.Address)
+	switch {
+	case now.released:
+		b.unlist(c.Address, node)
+	case !claimed:
+		b.claimants[c.Address] = append(b.claimants[c.Address], node)
+	}
+}
+
+func (b *Board) unlist(a netip.Addr, node lb.NodeName) {
+	rest := slices.DeleteFunc(b.claimants[a], func(n lb.NodeName) bool { return n == node })
+	if len(rest) == 0 {
+		delete(b.claimants, a)
+	} else {
+		b.claimants[a] = rest
+	}
+}
+
+// Keep forgets all speakers but those on these nodes and this one.
+func (b *Board) Keep(nodes map[lb.NodeName]struct{}) News {
+	var news News
+	for node := range b.records {
+		if _, ok := nodes[node]; !ok && node != b.self {
+			b.forget(node, &news)
+		}
+	}
+	return news
+}
+
+func (b *Board) forget(node lb.NodeName, news *News) {
+	r, ok := b.records[node]
+	if !ok {
+		return
+	}
+	delete(b.records, node)
+	news.Subnets = news.Subnets || len(r.subnets) > 0
+	for a, e := range r.claims {
+		if !e.released {
+			b.unlist(a, node)
+			news.Addresses = append(news.Addresses, a)
+		}
+	}
+}
+
+// Subnets returns those of each node that has said so, which must not be modified.
+func (b *Board) Subnets() map[lb.NodeName][]netip.Prefix {
+	subnets := make(map[lb.NodeName][]netip.Prefix, len(b.records))
+	for node, r := range b.records {
+		if len(r.subnets) > 0 {
+			subnets[node] = r.subnets
+		}
+	}
+	return subnets
+}
+
+// Claimant returns the node whose claim on the address counts, and in which epoch.
+func (b *Board) Claimant(a netip.Addr) (node lb.NodeName, epoch uint32, ok bool) {
+	for _, n := range b.claimants[a] {
+		e := b.records[n].claims[a].epoch
+		if !ok || e > epoch || e == epoch && n < node {
+			node, epoch, ok = n, e, true
+		}
+	}
+	return node, epoch, ok
+}
+
+// SetSubnets says which subnets this node has. It returns what to tell the others, if
+// anything has changed.
+func (b *Board) SetSubnets(subnets []netip.Prefix) (Statement, bool) {
+	own := b.records[b.self]
+	if slices.Equal(own.subnets, subnets) {
+		return Statement{}, false
+	}
+	own.subnets = subnets
+	s := b.say()
+	s.About, s.Subnets = true, subnets
+	own.subnetsSeq = s.Seq
+	return s, true
+}
+
+// Claim claims addresses for this node and gives others up. Those that are claimed
+// already, or not at all, are left out. With majority, the claims are later than any heard
+// of before; without, they are of epoch 0. It returns what to tell the others, if
+// anything has changed.
+func (b *Board) Claim(taken, given []netip.Addr, majority bool) (Statement, bool) {
+	own := b.records[b.self]
+	var claims []Claim
+	for _, a := range taken {
+		holder, epoch, claimed := b.Claimant(a)
+		if claimed && holder == b.self && (epoch > 0 || !majority) {
+			continue
+		}
+		switch {
+		case majority:
+			epoch++
+		case slices.Contains(b.claimants[a], b.self):
+			continue
+		default:
+			epoch = 0
+		}
+		claims = append(claims, Claim{Address: a, Epoch: epoch})
+	}
+	for _, a := range given {
+		if slices.Contains(b.claimants[a], b.self) {
+			claims = append(claims, Claim{Address: a, Released: true})
+		}
+	}
+	if len(claims) == 0 {
+		return Statement{}, false
+	}
+	s := b.say()
+	s.Claims = claims
+	for _, c := range claims {
+		b.set(own, b.self, c, s.Seq, new(News))
+	}
+	own.advance()
+	return s, true
+}
+
+// say begins a statement of this speaker.
+func (b *Board) say() Statement {
+	own := b.records[b.self]
+	own.complete++
+	return Statement{Node: b.self, Boot: own.boot, Seq: own.complete}
+}
+
+// Everything returns what is known of everybody, in no particular order.
+func (b *Board) Everything() []Statement {
+	all := make([]Statement, 0, len(b.records))
+	for node, r := range b.records {
+		all = append(all, r.statements(node)...)
+	}
+	return all
+}
+
+// statements returns a whole statement of what is known completely, and the others that
+// have been heard.
+func (r *record) statements(node lb.NodeName) []Statement {
+	bySeq := make(map[uint64]*Statement)
+	at := func(seq uint64) *Statement {
+		key := max(seq, r.complete) // what is complete is one statement
+		if bySeq[key] == nil {
+			bySeq[key] = &Statement{Node: node, Boot: r.boot, Seq: key, Whole: key == r.complete}
+		}
+		return bySeq[key]
+	}
+	at(r.complete)
+	for seq := range r.beyond {
+		at(seq)
+	}
+	s := at(r.subnetsSeq)
+	s.About, s.Subnets = true, r.subnets
+	for _, a := range slices.SortedFunc(maps.Keys(r.claims), netip.Addr.Compare) {
+		e := r.claims[a]
+		s := at(e.seq)
+		s.Claims = append(s.Claims, Claim{a, e.epoch, e.released})
+	}
+	all := make([]Statement, 0, len(bySeq))
+	for _, s := range bySeq {
+		all = append(all, *s)
+	}
+	return all
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package facts_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/speaker/internal/facts"
+)
+
+func address(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}) }
+
+// known is what a board says, in a form that can be compared.
+type known struct {
+	Claims  map[string]string
+	Subnets map[lb.NodeName][]netip.Prefix
+}
+
+func knownTo(b *facts.Board) known {
+	k := known{Claims: make(map[string]string), Subnets: b.Subnets()}
+	for i := range 256 {
+		if node, epoch, ok := b.Claimant(address(i)); ok {
+			k.Claims[address(i).String()] = fmt.Sprintf("%s in %d", node, epoch)
+		}
+	}
+	return k
+}
+
+var equate = cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})
+
+// cluster is a number of speakers that say things at random, of which each hears the
+// most, in any order, some twice.
+type cluster struct {
+	r      *rand.Rand
+	boards []*facts.Board
+	boots  uint64
+	said   []facts.Statement
+}
+
+func nameOf(i int) lb.NodeName { return lb.NodeName(fmt.Sprintf("node-%d", i)) }
+
+func (c *cluster) step() {
+	i := c.r.IntN(len(c.boards))
+	b := c.boards[i]
+	var s facts.Statement
+	var ok bool
+	switch c.r.IntN(12) {
+	case 0: // a restart
+		c.boots++
+		c.boards[i] = facts.NewBoard(nameOf(i), c.boots)
+	case 1, 2:
+		s, ok = b.SetSubnets([]netip.Prefix{netip.PrefixFrom(address(c.r.IntN(4)*64), 26)})
+	default:
+		s, ok = b.Claim(c.some(), c.some(), c.r.IntN(4) > 0)
+	}
+	if ok {
+		c.said = append(c.said, s)
+	}
+	c.hear()
+}
+
+func (c *cluster) some() []netip.Addr {
+	var as []netip.Addr
+	for range c.r.IntN(4) {
+		as = append(as, address(c.r.IntN(10)))
+	}
+	return as
+}
+
+func (c *cluster) hear() {
+	for range 4 {
+		if len(c.said) > 0 {
+			c.boards[c.r.IntN(len(c.boards))].Hear(c.said[c.r.IntN(len(c.said))])
+		}
+	}
+	if c.r.IntN(10) == 0 {
+		c.exchange(c.r.IntN(len(c.boards)), c.r.IntN(len(c.boards)))
+	}
+}
+
+func (c *cluster) exchange(i, j int) {
+	all := c.boards[i].Everything()
+	c.r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	for _, s := range all {
+		c.boards[j].Hear(s)
+	}
+}
+
+// Whatever was lost, doubled or late, once everybody has heard of everybody from
+// somebody, all know the same, and it is what each says of itself.
+func TestBoardsAgree(t *testing.T) {
+	for seed := range uint64(300) {
+		c := &cluster{r: rand.New(rand.NewPCG(seed, 3)), boots: 1}
+		for i := range 2 + c.r.IntN(4) {
+			c.boards = append(c.boards, facts.NewBoard(nameOf(i), 1))
+		}
+		for range 100 {
+			c.step()
+		}
+		// A chain there and back, so that all is heard through others.
+		for i := range len(c.boards) - 1 {
+			c.exchange(i, i+1)
+		}
+		for i := len(c.boards) - 1; i > 0; i-- {
+			c.exchange(i, i-1)
+		}
+		want := knownTo(c.boards[0])
+		for i, b := range c.boards[1:] {
+			if diff := cmp.Diff(want, knownTo(b), equate); diff != "" {
+				t.Fatalf("seed %d: node-0 and node-%d differ (-node-0 +other):\n%s", seed, i+1, diff)
+			}
+		}
+		c.expectHonest(t, seed)
+	}
+}
+
+// expectHonest compares what each says of itself with what the first knows of it.
+func (c *cluster) expectHonest(t *testing.T, seed uint64) {
+	t.Helper()
+	for i, b := range c.boards {
+		own := slices.DeleteFunc(b.Everything(), func(s facts.Statement) bool { return s.Node != nameOf(i) })
+		alone, heard := facts.NewBoard("observer", 1), facts.NewBoard("observer", 1)
+		for _, s := range own {
+			alone.Hear(s)
+		}
+		for _, s := range c.boards[0].Everything() {
+			if s.Node == nameOf(i) {
+				heard.Hear(s)
+			}
+		}
+		if diff := cmp.Diff(knownTo(alone), knownTo(heard), equate); diff != "" {
+			t.Fatalf("seed %d: node-%d says one thing, node-0 knows another (-said +known):\n%s", seed, i, diff)
+		}
+	}
+}
+
+// A node that was cut off keeps its old claim, and hears that another node has taken over.
+func TestTakeoverIsLater(t *testing.T) {
+	a := address(1)
+	x, y := facts.NewBoard("x", 1), facts.NewBoard("y", 1)
+	claim, _ := x.Claim([]netip.Addr{a}, nil, true)
+	y.Hear(claim)
+	takeover, ok := y.Claim([]netip.Addr{a}, nil, true)
+	if !ok {
+		t.Fatal("nothing to say about a takeover")
+	}
+	news := x.Hear(takeover)
+	if !slices.Contains(news.Addresses, a) {
+		t.Errorf("news %v, want %s", news.Addresses, a)
+	}
+	for name, b := range map[string]*facts.Board{"x": x, "y": y} {
+		if node, _, _ := b.Claimant(a); node != "y" {
+			t.Errorf("%s believes that %q has the address, want y", name, node)
+		}
+	}
+}
+
+// The smaller part of a partition takes over what the larger part keeps: when they meet
+// again, the larger part has kept it.
+func TestMinorityYields(t *testing.T) {
+	a, b := address(1), address(2)
+	x, y := facts.NewBoard("x", 1), facts.NewBoard("y", 1)
+	ofX, _ := x.Claim([]netip.Addr{a}, nil, true)
+	ofY, _ := y.Claim([]netip.Addr{b}, nil, true)
+	x.Hear(ofY)
+	y.Hear(ofX)
+
+	minority, _ := x.Claim([]netip.Addr{b}, nil, false)
+	majority, _ := y.Claim([]netip.Addr{a}, nil, true)
+	x.Hear(majority)
+	y.Hear(minority)
+	for _, board := range []*facts.Board{x, y} {
+		for _, addr := range []netip.Addr{a, b} {
+			if node, _, _ := board.Claimant(addr); node != "y" {
+				t.Errorf("%s is %s's, want y's, who had the majority", addr, node)
+			}
+		}
+	}
+}
+
+// What is said again, or not to be said, is not said.
+func TestSilence(t *testing.T) {
+	b := facts.NewBoard("x", 1)
+	subnets := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	if _, ok := b.SetSubnets(subnets); !ok {
+		t.Error("subnets are not told")
+	}
+	if _, ok := b.SetSubnets(slices.Clone(subnets)); ok {
+		t.Error("the same subnets are told again")
+	}
+	if _, ok := b.Claim(nil, []netip.Addr{address(1)}, true); ok {
+		t.Error("the end of a claim is told that never was")
+	}
+	if _, ok := b.Claim([]netip.Addr{address(1)}, nil, false); !ok {
+		t.Error("a claim is not told")
+	}
+	if _, ok := b.Claim([]netip.Addr{address(1)}, nil, false); ok {
+		t.Error("a claim is told again")
+	}
+	if s, ok := b.Claim([]netip.Addr{address(1)}, nil, true); !ok || s.Claims[0].Epoch != 1 {
+		t.Errorf("a claim of a minority is not renewed when there is a majority: %+v, %t", s, ok)
+	}
+}
+
+// Speakers whose nodes are gone are forgotten, with their claims.
+func TestKeep(t *testing.T) {
+	x, y := facts.NewBoard("x", 1), facts.NewBoard("y", 1)
+	s, _ := y.Claim([]netip.Addr{address(1)}, nil, true)
+	x.Hear(s)
+	if news := x.Keep(map[lb.NodeName]struct{}{"y": {}}); len(news.Addresses) > 0 {
+		t.Errorf("news %v of a node that is there", news)
+	}
+	if news := x.Keep(nil); !slices.Contains(news.Addresses, address(1)) {
+		t.Errorf("news %v, want the claim of the node that is gone", news)
+	}
+	if _, _, ok := x.Claimant(address(1)); ok {
+		t.Error("the claim of a node that is gone counts")
+	}
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package facts is what speakers tell each other about themselves: the subnets that their
+// nodes have interfaces in, and the addresses that they claim.
+//
+// A speaker says a [Statement] for each change, numbered, and says everything it knows
+// when somebody asks. A [Board] puts together what it hears of everybody. The order does
+// not matter, nor do repetitions, nor who passes a statement on: each speaker's word about
+// itself counts, the latest one.
+//
+// # Claims
+//
+// A claim says that a node has an address and keeps it. It is memory, and an explicit one:
+// without claims an owner follows from the objects and members alone. Claims of one address
+// by several nodes, after a partition say, are settled by all speakers alike: the later
+// epoch counts, then the lower name.
+//
+// An epoch is a number, not a time: whoever takes an address over says one more than the
+// latest that it has heard of. Whoever sees less than half of the speakers it has known
+// claims what it takes over in epoch 0, which is earlier than all: when the others are
+// back, what they have kept or taken over counts.
+//
+// The package is pure: no clock, no I/O, no goroutines, and no locks.
+package facts
