@@ -87,8 +87,8 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 		Node: lb.NodeName(f.node), IgnoreExcludeLabel: f.ignoreExclude,
 		Inventory: inventory, Sources: watches.sources, Links: links, Exclusions: exclusions,
 		Layer2: announcer, Events: events, Statuses: statuses.layer2,
-		BGP: &announce.BGP{Router: routing.router, Guards: routing.guards, Statuses: statuses.bgp},
-		Log: log, Registerer: registry,
+		BGP:     &announce.BGP{Router: routing.router, Guards: routing.guards, Statuses: statuses.bgp},
+		Verdict: statuses.verdict, Log: log, Registerer: registry,
 	}
 	if others != nil { // a nil pointer in an interface would not be nil
 		loopConfig.Members, loopConfig.Handover = others.vigil, others.vigil
@@ -117,6 +117,7 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 		run.Task{Name: "events", Run: events.Run},
 		run.Task{Name: "statuses", Run: statuses.layer2.Run},
 		run.Task{Name: "bgp statuses", Run: statuses.bgp.Run},
+		run.Task{Name: "configuration state", Run: statuses.verdict.Run},
 		run.Task{Name: "sessions", Run: sessions.Run},
 		run.Task{Name: "exclusions", Run: exclusions.Run},
 	)

@@ -8,8 +8,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/herald-lb/herald/internal/configstate"
 	"github.com/herald-lb/herald/internal/kube"
+	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/speaker/internal/announce"
 	"github.com/herald-lb/herald/speaker/internal/bfd"
 	"github.com/herald-lb/herald/speaker/internal/bgp"
@@ -32,13 +35,21 @@ func newRouting(log *slog.Logger, registry prometheus.Registerer) routing {
 	return r
 }
 
-// statuses are the status objects of this node, of both kinds.
-type statuses struct{ layer2, bgp *announce.Statuses }
+// statuses are the status objects of this node: those about Services, of both kinds, and
+// that about the configuration.
+type statuses struct {
+	layer2, bgp *announce.Statuses
+	verdict     *configstate.State
+}
 
 func newStatuses(f *flags, c *kube.Client, log *slog.Logger) statuses {
 	return statuses{
 		layer2: announce.NewStatuses(f.statusOwner(), c.ServiceL2Statuses, log),
 		bgp:    announce.NewBGPStatuses(f.statusOwner(), c.ServiceBGPStatuses, log),
+		verdict: configstate.New(configstate.Config{
+			API: c.ConfigurationStates, Namespace: f.options.Namespace, Node: lb.NodeName(f.node),
+			PodName: f.podName, PodUID: types.UID(f.podUID), Log: log,
+		}),
 	}
 }
 

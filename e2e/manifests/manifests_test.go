@@ -213,11 +213,14 @@ func TestPermissions(t *testing.T) {
 			kinds + " list,watch", statuses + " patch",
 			"coordination.k8s.io/{leases} create", "coordination.k8s.io/{leases} get,update only [metallb-controller]",
 			"/{secrets} create", "/{secrets} get only [memberlist]",
+			"metallb.io/{configurationstates} create", "metallb.io/{configurationstates} list,patch,watch only [controller]",
+			"metallb.io/{configurationstates/status} patch only [controller]",
 		},
 		"metallb-system/speaker": {
 			kinds + " list,watch",
 			"metallb.io/{servicebgpstatuses,servicel2statuses} create,delete,list,watch",
 			"metallb.io/{servicebgpstatuses/status,servicel2statuses/status} patch", "/{secrets} list,watch",
+			"metallb.io/{configurationstates} create,list,patch,watch", "metallb.io/{configurationstates/status} patch",
 		},
 	}
 	got := map[string][]string{}

@@ -41,6 +41,8 @@ type Client struct {
 	ServiceL2Statuses  Resource[*v1beta1.ServiceL2Status]
 	ServiceBGPStatuses Resource[*v1beta1.ServiceBGPStatus]
 
+	ConfigurationStates Resource[*v1beta1.ConfigurationState]
+
 	AddressReservations Resource[*v1alpha1.AddressReservation]
 }
 
@@ -84,6 +86,8 @@ func NewClient(config *rest.Config) (*Client, error) {
 		Communities:        Resource[*v1beta1.Community]{beta1, "communities", func() *v1beta1.Community { return new(v1beta1.Community) }},
 		ServiceL2Statuses:  Resource[*v1beta1.ServiceL2Status]{beta1, "servicel2statuses", func() *v1beta1.ServiceL2Status { return new(v1beta1.ServiceL2Status) }},
 		ServiceBGPStatuses: Resource[*v1beta1.ServiceBGPStatus]{beta1, "servicebgpstatuses", func() *v1beta1.ServiceBGPStatus { return new(v1beta1.ServiceBGPStatus) }},
+
+		ConfigurationStates: Resource[*v1beta1.ConfigurationState]{beta1, "configurationstates", func() *v1beta1.ConfigurationState { return new(v1beta1.ConfigurationState) }},
 
 		AddressReservations: Resource[*v1alpha1.AddressReservation]{alpha1, "addressreservations", func() *v1alpha1.AddressReservation { return new(v1alpha1.AddressReservation) }},
 	}, nil

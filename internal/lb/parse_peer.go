@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/herald-lb/herald/api/v1beta1"
@@ -32,6 +33,14 @@ func (p *configParser) parsePeers(objects Objects) {
 			p.config.Peers = append(p.config.Peers, peer)
 		}
 	}
+}
+
+// Concerns reports whether a BGPPeer is meant for a node with these labels, also if it is
+// not valid. Selectors that cannot be read might mean any node.
+func Concerns(o *v1beta2.BGPPeer, node labels.Set) bool {
+	var r report
+	selectors := r.selectors(field.NewPath("spec", "nodeSelectors"), o.Spec.NodeSelectors)
+	return r.rejected || len(selectors) == 0 || AnyMatches(selectors, node)
 }
 
 // peerParser reads one BGPPeer. The API server has refused most of what is refused

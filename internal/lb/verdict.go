@@ -4,6 +4,7 @@ package lb
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -66,4 +67,17 @@ func describe(problems []Problem) string {
 		lines = append(lines, fmt.Sprintf("and %d more problems", len(problems)-shown))
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Summary writes a line for each problem that costs an object something, sorted. It is
+// empty if there is none.
+func Summary(problems []Problem) string {
+	var lines []string
+	for _, p := range problems {
+		if p.gravity() > 0 {
+			lines = append(lines, p.String())
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(slices.Compact(lines), "\n")
 }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
+	"github.com/herald-lb/herald/internal/configstate"
 	"github.com/herald-lb/herald/internal/kube"
 	"github.com/herald-lb/herald/internal/lb"
 )
@@ -94,6 +95,8 @@ func (c *Controller) term(ctx context.Context, fresh bool) error {
 	out := newOutbox(c.fence.guard(c.config.Client.Services), events, c.metrics, c.config.Log)
 	events.Gate = out.giveWay
 	report := newReporter(c.patchers(), c.metrics, c.config.Log)
+	state := configstate.New(configstate.Config{API: c.config.Client.ConfigurationStates, Namespace: c.config.Namespace, Log: c.config.Log})
+	report.verdict = state.Report
 	register := newRegistrar(c.config.Client.AddressReservations, c.fence.open, c.metrics, c.config.Log)
 	decide := newDecider(c.watched, c.owns, out, report, register.file, c.config.Log)
 	decide.fresh = fresh
@@ -106,7 +109,7 @@ func (c *Controller) term(ctx context.Context, fresh bool) error {
 
 	group, ctx := errgroup.WithContext(ctx)
 	for _, run := range []func(context.Context) error{
-		decide.run, decide.sweep, out.run, report.run, register.run, events.Run, keeper.run,
+		decide.run, decide.sweep, out.run, report.run, state.Run, register.run, events.Run, keeper.run,
 	} {
 		group.Go(func() error { return run(ctx) })
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,6 +43,8 @@ type reporter struct {
 	metrics  *metrics
 	log      *slog.Logger
 	bell     chan struct{}
+	// verdict is told what is wrong with pools. Nil: nobody is.
+	verdict func([]lb.Problem)
 
 	mu       sync.Mutex // guards what the decider hands over
 	objects  lb.Objects
@@ -67,6 +70,9 @@ func (r *reporter) configured(objects lb.Objects, problems []lb.Problem) {
 	r.mu.Lock()
 	r.objects, r.problems = objects, problems
 	r.mu.Unlock()
+	if r.verdict != nil {
+		r.verdict(slices.DeleteFunc(slices.Clone(problems), func(p lb.Problem) bool { return p.Object.Kind != kindPool }))
+	}
 	r.ring()
 }
 

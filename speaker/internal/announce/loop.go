@@ -313,6 +313,7 @@ func (l *Loop) renewView() {
 		l.Statuses.Sweep(leftovers(l.Node, l.nodes, in.Members))
 	}
 	l.ownership.Use(plan.NewView(in))
+	l.tellVerdict()
 	if l.routes != nil {
 		l.routes.use(in)
 		if speaksForAll(l.Node, in.Members) {
