@@ -145,10 +145,15 @@ func (s *story) clientSees(addr netip.Addr) string {
 // keepConnecting has the client connect every 10 ms until the story ends or stop is
 // called, which returns the record. An answer counts as given by the pod's node.
 func (s *story) keepConnecting(addr netip.Addr) (_ *record, stop func()) {
-	return s.keep(probe.New(10*time.Millisecond, 500*time.Millisecond, func(ctx context.Context) (string, error) {
+	return s.keep(probe.New(10*time.Millisecond, 500*time.Millisecond, s.connecting(addr)))
+}
+
+// connecting is one connection of the client, answered by the pod's node.
+func (s *story) connecting(addr netip.Addr) probe.Ask {
+	return func(ctx context.Context) (string, error) {
 		reply, err := s.ask(ctx, "tcp", addr, 80)
 		return reply.Node, err
-	}))
+	}
 }
 
 // keepAsking asks the LAN for addr again and again: the view of a host that does not

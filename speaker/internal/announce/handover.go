@@ -158,13 +158,12 @@ func (l *Loop) Depart() (wait func()) {
 
 // depart finds out who will answer for what this node announces.
 func (l *Loop) depart(f *farewell) {
-	view := l.viewWithout(l.Node)
 	for a, rec := range l.reporter.records {
 		if !rec.announced {
 			continue
 		}
-		if v := view.Decide(a, l.Inventory.sharers(a)); v.Owner != "" {
-			f.heirs[v.Owner] = struct{}{}
+		if heir := l.ownership.Heir(a); heir != "" {
+			f.heirs[heir] = struct{}{}
 		}
 	}
 	l.handovers.farewell = f
