@@ -14,7 +14,7 @@ import (
 func createRate(ctx context.Context, e *environment) ([]result, error) {
 	const (
 		turns = 3
-		size  = 1000
+		size  = 600
 	)
 	var with, without, lag float64
 	for turn := range turns {

@@ -21,8 +21,13 @@ type measurement struct {
 	run  func(context.Context, *environment) ([]result, error)
 }
 
+// alone is the name of the measurement that needs no environment. It comes first, so
+// that none is there yet.
+const alone = "ipam"
+
 func measurements() []measurement {
 	return []measurement{
+		{alone, ipamAlone},
 		{"assign_1000", assignRate(small)},
 		{"event_1000", oneEvent(small)},
 		{"create", createRate},
@@ -83,13 +88,15 @@ func measure(ctx context.Context, pick *regexp.Regexp, pprof string) (results []
 	say := func(format string, args ...any) {
 		fmt.Fprintf(os.Stderr, "%6.1fs  %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
 	}
-	e, err := newEnvironment(ctx, say)
-	if err != nil {
-		return nil, err
-	}
-	e.pprof = pprof
-	defer func() { err = errors.Join(err, e.close()) }()
+	var e *environment
 	for _, m := range picked {
+		if e == nil && m.name != alone {
+			if e, err = newEnvironment(ctx, say); err != nil {
+				return results, err
+			}
+			e.pprof = pprof
+			defer func() { err = errors.Join(err, e.close()) }()
+		}
 		say("measuring %s", m.name)
 		found, err := m.run(ctx, e)
 		for _, r := range found {

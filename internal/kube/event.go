@@ -20,6 +20,10 @@ import (
 // tens of thousands of Services fits; past it Events are dropped and counted.
 const maxPendingEvents = 1 << 16
 
+// hurryPendingEvents is how many Events may wait before they give way to nothing any
+// more, so that under a load that does not end they come late instead of never.
+const hurryPendingEvents = maxPendingEvents / 4 * 3
+
 // Event is one thing to tell about a Service, or about another object in a namespace.
 type Event struct {
 	// Service is the name of the object.
@@ -41,8 +45,8 @@ type EventWriter struct {
 	log    *slog.Logger
 	now    func() time.Time
 
-	// Gate, when set before Run, is called ahead of every write and may wait until ctx
-	// ends, so that Events give way to more urgent writes.
+	// Gate, when set before Run, is called ahead of a write and may wait until ctx ends,
+	// so that Events give way to more urgent writes, unless very many wait already.
 	Gate func(ctx context.Context)
 
 	bell chan struct{}
@@ -100,15 +104,17 @@ func (w *EventWriter) Run(ctx context.Context) error {
 			return nil
 		case <-w.bell:
 		}
-		for _, e := range w.take() {
-			w.pass(ctx, e)
+		taken := w.take()
+		for n, e := range taken {
+			w.pass(ctx, e, len(taken)-n)
 		}
 	}
 }
 
-// pass writes e once the gate lets it. When ctx ends first, e is given up.
-func (w *EventWriter) pass(ctx context.Context, e stampedEvent) {
-	if w.Gate != nil {
+// pass writes e, the first of as many as were taken, once the gate lets it. When ctx
+// ends first, e is given up.
+func (w *EventWriter) pass(ctx context.Context, e stampedEvent, taken int) {
+	if w.Gate != nil && taken+w.waiting() < hurryPendingEvents {
 		w.Gate(ctx)
 	}
 	if ctx.Err() != nil {
@@ -117,6 +123,13 @@ func (w *EventWriter) pass(ctx context.Context, e stampedEvent) {
 	if err := w.write(ctx, e); err != nil && ctx.Err() == nil {
 		w.log.Warn("event not written", lb.LogKeyService, e.Service, lb.LogKeyReason, e.Reason, lb.LogKeyError, err)
 	}
+}
+
+// waiting returns how many Events are in the queue.
+func (w *EventWriter) waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.pending)
 }
 
 // take empties the queue and returns what was in it.

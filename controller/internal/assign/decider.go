@@ -237,6 +237,9 @@ func (d *decider) reconcile(name lb.ServiceName) {
 	}
 	switch {
 	case ours:
+		if !isKnown {
+			d.outbox.pace.arrive()
+		}
 		seen := d.sight(s)
 		d.assign(seen)
 		d.custody.keep(seen.claim)

@@ -32,7 +32,7 @@ const (
 	// Past it, what needs no waiting is written: two may be waiting for each other.
 	courtesy = 200 * time.Millisecond
 	// trickle is the time between two Events while more urgent writes wait.
-	trickle = 50 * time.Millisecond
+	trickle = 100 * time.Millisecond
 )
 
 // statusPatcher writes the status of the objects of one kind. kube.Resource is one.
@@ -60,6 +60,7 @@ type outbox struct {
 	log      *slog.Logger
 
 	queue workqueue.TypedRateLimitingInterface[lb.ServiceName]
+	pace  *pace
 
 	mu       sync.Mutex // guards what follows
 	letters  map[lb.ServiceName]*letter
@@ -76,6 +77,7 @@ func newOutbox(services statusPatcher, events eventSink, m *metrics, log *slog.L
 		metrics:  m,
 		log:      log,
 		queue:    workqueue.NewTypedRateLimitingQueue(limiter),
+		pace:     newPace(),
 		letters:  map[lb.ServiceName]*letter{},
 		quarters: quarters{},
 		held:     map[netip.Addr]map[lb.ServiceName]struct{}{},
@@ -174,10 +176,10 @@ func (o *outbox) rewrite(name lb.ServiceName, l *letter, change func()) {
 // backlog returns how many Services wait for a write.
 func (o *outbox) backlog() int { return o.queue.Len() }
 
-// giveWay holds an Event back while more Services wait for a write than can be
-// written at once, though not for ever: news that never come are none.
+// giveWay holds an Event back while Services wait for a write, though not for ever:
+// news that never come are none. To the API server an Event costs as much as an address.
 func (o *outbox) giveWay(ctx context.Context) {
-	if o.backlog() <= writers {
+	if o.backlog() == 0 && o.pace.calm() {
 		return
 	}
 	pause := time.NewTimer(trickle)
@@ -223,6 +225,8 @@ func (o *outbox) writeNext(ctx context.Context) bool {
 		return false
 	}
 	defer o.queue.Done(name)
+	leave := o.pace.enter(ctx, o.backlog)
+	defer leave()
 	if ctx.Err() != nil {
 		return false
 	}
