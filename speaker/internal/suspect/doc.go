@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package suspect decides whether another speaker is gone: BFD suspects, the LAN
-// confirms, gossip settles (ADR 0020).
+// confirms, gossip settles (ADR 0022).
 //
 // Whoever falls silent is suspected, by this speaker or by another that says so. A
 // suspect is still counted as present. This speaker asks for what it would inherit from

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package vigil watches the other speakers and says which of them are present, sooner
-// than gossip does (ADR 0020). It is the shell around package suspect.
+// than gossip does (ADR 0022). It is the shell around package suspect.
 //
 //	bfd ── OnChange ──> Vigil ──> suspect.Machine
 //	gossip ── members ──┤   │──> layer2: Ask (for what announce.Loop would inherit)
