@@ -10,6 +10,12 @@ import (
 	"github.com/herald-lb/herald/internal/lb"
 )
 
+// A statement about changes fits into a datagram.
+const (
+	claimsInStatement  = 48
+	subnetsInStatement = 32
+)
+
 // Board is what is known of all speakers, this one included. It is not safe for
 // concurrent use.
 type Board struct {
@@ -234,10 +240,11 @@ func (b *Board) Claimant(a netip.Addr) (node lb.NodeName, epoch uint32, ok bool)
 	return node, epoch, ok
 }
 
-// SetSubnets says which subnets this node has. It returns what to tell the others, if
+// SetSubnets says which subnets this node has; the first 32 count. It returns what to tell the others, if
 // anything has changed.
 func (b *Board) SetSubnets(subnets []netip.Prefix) (Statement, bool) {
 	own := b.records[b.self]
+	subnets = subnets[:min(len(subnets), subnetsInStatement)]
 	if slices.Equal(own.subnets, subnets) {
 		return Statement{}, false
 	}
@@ -250,10 +257,8 @@ func (b *Board) SetSubnets(subnets []netip.Prefix) (Statement, bool) {
 
 // Claim claims addresses for this node and gives others up. Those that are claimed
 // already, or not at all, are left out. With majority, the claims are later than any heard
-// of before; without, they are of epoch 0. It returns what to tell the others, if
-// anything has changed.
-func (b *Board) Claim(taken, given []netip.Addr, majority bool) (Statement, bool) {
-	own := b.records[b.self]
+// of before; without, they are of epoch 0. It returns what to tell the others.
+func (b *Board) Claim(taken, given []netip.Addr, majority bool) []Statement {
 	var claims []Claim
 	for _, a := range taken {
 		holder, epoch, claimed := b.Claimant(a)
@@ -275,16 +280,17 @@ func (b *Board) Claim(taken, given []netip.Addr, majority bool) (Statement, bool
 			claims = append(claims, Claim{Address: a, Released: true})
 		}
 	}
-	if len(claims) == 0 {
-		return Statement{}, false
+	var said []Statement
+	for part := range slices.Chunk(claims, claimsInStatement) {
+		s := b.say()
+		s.Claims = part
+		said = append(said, s)
+		for _, c := range part {
+			b.set(b.records[b.self], b.self, c, s.Seq, new(News))
+		}
 	}
-	s := b.say()
-	s.Claims = claims
-	for _, c := range claims {
-		b.set(own, b.self, c, s.Seq, new(News))
-	}
-	own.advance()
-	return s, true
+	b.records[b.self].advance()
+	return said
 }
 
 // say begins a statement of this speaker.

@@ -50,19 +50,16 @@ func nameOf(i int) lb.NodeName { return lb.NodeName(fmt.Sprintf("node-%d", i)) }
 func (c *cluster) step() {
 	i := c.r.IntN(len(c.boards))
 	b := c.boards[i]
-	var s facts.Statement
-	var ok bool
 	switch c.r.IntN(12) {
 	case 0: // a restart
 		c.boots++
 		c.boards[i] = facts.NewBoard(nameOf(i), c.boots)
 	case 1, 2:
-		s, ok = b.SetSubnets([]netip.Prefix{netip.PrefixFrom(address(c.r.IntN(4)*64), 26)})
+		if s, ok := b.SetSubnets([]netip.Prefix{netip.PrefixFrom(address(c.r.IntN(4)*64), 26)}); ok {
+			c.said = append(c.said, s)
+		}
 	default:
-		s, ok = b.Claim(c.some(), c.some(), c.r.IntN(4) > 0)
-	}
-	if ok {
-		c.said = append(c.said, s)
+		c.said = append(c.said, b.Claim(c.some(), c.some(), c.r.IntN(4) > 0)...)
 	}
 	c.hear()
 }
@@ -146,13 +143,12 @@ func (c *cluster) expectHonest(t *testing.T, seed uint64) {
 func TestTakeoverIsLater(t *testing.T) {
 	a := address(1)
 	x, y := facts.NewBoard("x", 1), facts.NewBoard("y", 1)
-	claim, _ := x.Claim([]netip.Addr{a}, nil, true)
-	y.Hear(claim)
-	takeover, ok := y.Claim([]netip.Addr{a}, nil, true)
-	if !ok {
-		t.Fatal("nothing to say about a takeover")
+	y.Hear(x.Claim([]netip.Addr{a}, nil, true)[0])
+	takeover := y.Claim([]netip.Addr{a}, nil, true)
+	if len(takeover) != 1 {
+		t.Fatalf("said about a takeover: %+v", takeover)
 	}
-	news := x.Hear(takeover)
+	news := x.Hear(takeover[0])
 	if !slices.Contains(news.Addresses, a) {
 		t.Errorf("news %v, want %s", news.Addresses, a)
 	}
@@ -168,15 +164,13 @@ func TestTakeoverIsLater(t *testing.T) {
 func TestMinorityYields(t *testing.T) {
 	a, b := address(1), address(2)
 	x, y := facts.NewBoard("x", 1), facts.NewBoard("y", 1)
-	ofX, _ := x.Claim([]netip.Addr{a}, nil, true)
-	ofY, _ := y.Claim([]netip.Addr{b}, nil, true)
-	x.Hear(ofY)
-	y.Hear(ofX)
+	ofX, ofY := x.Claim([]netip.Addr{a}, nil, true), y.Claim([]netip.Addr{b}, nil, true)
+	x.Hear(ofY[0])
+	y.Hear(ofX[0])
 
-	minority, _ := x.Claim([]netip.Addr{b}, nil, false)
-	majority, _ := y.Claim([]netip.Addr{a}, nil, true)
-	x.Hear(majority)
-	y.Hear(minority)
+	minority, majority := x.Claim([]netip.Addr{b}, nil, false), y.Claim([]netip.Addr{a}, nil, true)
+	x.Hear(majority[0])
+	y.Hear(minority[0])
 	for _, board := range []*facts.Board{x, y} {
 		for _, addr := range []netip.Addr{a, b} {
 			if node, _, _ := board.Claimant(addr); node != "y" {
@@ -196,25 +190,24 @@ func TestSilence(t *testing.T) {
 	if _, ok := b.SetSubnets(slices.Clone(subnets)); ok {
 		t.Error("the same subnets are told again")
 	}
-	if _, ok := b.Claim(nil, []netip.Addr{address(1)}, true); ok {
-		t.Error("the end of a claim is told that never was")
+	if said := b.Claim(nil, []netip.Addr{address(1)}, true); len(said) > 0 {
+		t.Errorf("the end of a claim is told that never was: %+v", said)
 	}
-	if _, ok := b.Claim([]netip.Addr{address(1)}, nil, false); !ok {
-		t.Error("a claim is not told")
+	if said := b.Claim([]netip.Addr{address(1)}, nil, false); len(said) != 1 {
+		t.Errorf("told about a claim: %+v", said)
 	}
-	if _, ok := b.Claim([]netip.Addr{address(1)}, nil, false); ok {
-		t.Error("a claim is told again")
+	if said := b.Claim([]netip.Addr{address(1)}, nil, false); len(said) > 0 {
+		t.Errorf("a claim is told again: %+v", said)
 	}
-	if s, ok := b.Claim([]netip.Addr{address(1)}, nil, true); !ok || s.Claims[0].Epoch != 1 {
-		t.Errorf("a claim of a minority is not renewed when there is a majority: %+v, %t", s, ok)
+	if said := b.Claim([]netip.Addr{address(1)}, nil, true); len(said) != 1 || said[0].Claims[0].Epoch != 1 {
+		t.Errorf("a claim of a minority is not renewed when there is a majority: %+v", said)
 	}
 }
 
 // Speakers whose nodes are gone are forgotten, with their claims.
 func TestKeep(t *testing.T) {
 	x, y := facts.NewBoard("x", 1), facts.NewBoard("y", 1)
-	s, _ := y.Claim([]netip.Addr{address(1)}, nil, true)
-	x.Hear(s)
+	x.Hear(y.Claim([]netip.Addr{address(1)}, nil, true)[0])
 	if news := x.Keep(map[lb.NodeName]struct{}{"y": {}}); len(news.Addresses) > 0 {
 		t.Errorf("news %v of a node that is there", news)
 	}

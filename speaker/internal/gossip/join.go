@@ -5,6 +5,7 @@ package gossip
 import (
 	"cmp"
 	"context"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -61,7 +62,8 @@ func (m *Members) join(ctx context.Context, list *memberlist.Memberlist) {
 	}
 }
 
-// seek asks the peers that Seek names, until ctx ends.
+// seek asks the peers that Seek names, and exchanges facts with those that have come,
+// until ctx ends.
 func (m *Members) seek(ctx context.Context, list *memberlist.Memberlist) {
 	for {
 		select {
@@ -71,8 +73,19 @@ func (m *Members) seek(ctx context.Context, list *memberlist.Memberlist) {
 			if missing := m.missing(); missing[name].IsValid() {
 				m.ask(list, missing, []lb.NodeName{name})
 			}
+		case name := <-m.greeted:
+			if known := m.knownPeers(); known[name].IsValid() {
+				m.ask(list, known, []lb.NodeName{name})
+			}
 		}
 	}
+}
+
+// knownPeers returns where all peers are asked.
+func (m *Members) knownPeers() map[lb.NodeName]netip.Addr {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.peers)
 }
 
 // due picks a few of the missing peers that may be asked now, those that have been

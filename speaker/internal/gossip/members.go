@@ -39,6 +39,8 @@ type Config struct {
 	// SecretDir holds the file secretkey. Empty: no encryption.
 	SecretDir string
 	Profile   Profile
+	// Facts are what travels besides membership. Nil: nothing does.
+	Facts Facts
 	// Leaving, unless it is nil, makes the farewell a handover.
 	Leaving Departure
 
@@ -60,6 +62,8 @@ type Members struct {
 	moved   chan struct{} // bell for the settling goroutine
 	told    chan []byte   // messages to be read
 	sought  chan lb.NodeName
+	greeted chan lb.NodeName // members to exchange everything with
+	rumours *memberlist.TransmitLimitedQueue
 
 	list atomic.Pointer[memberlist.Memberlist] // nil until Run has created it
 
@@ -89,10 +93,12 @@ func New(c Config, log *slog.Logger, reg prometheus.Registerer) (*Members, error
 		moved:   make(chan struct{}, 1),
 		told:    make(chan []byte, messageRoom),
 		sought:  make(chan lb.NodeName, messageRoom),
+		greeted: make(chan lb.NodeName, messageRoom),
 		alive:   map[lb.NodeName]struct{}{c.Node: {}},
 		left:    make(map[lb.NodeName]struct{}),
 		known:   make(map[lb.NodeName]string),
 	}
+	m.rumours = newRumours(m)
 	m.metrics = newMetrics(reg, m)
 	return m, nil
 }
@@ -215,7 +221,9 @@ func (m *Members) note(n *memberlist.Node, event string, alive bool) {
 	ring(m.moved)
 	if !alive {
 		ring(m.joining) // it may only seem dead: start asking for it
+		return
 	}
+	m.greet(name)
 }
 
 // ring rings a bell of capacity one.

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/speaker/internal/facts"
 )
 
 // messageRoom is how many messages may wait for whoever reads them. What does not fit
@@ -80,6 +81,15 @@ var _ memberlist.Delegate = messages{}
 
 // NotifyMsg takes a message.
 func (d messages) NotifyMsg(b []byte) {
+	if len(b) > 0 && b[0] == kindFact {
+		s, err := parseStatement(b[1:])
+		if err != nil {
+			d.members.hear(nil, err)
+			return
+		}
+		d.members.hear([]facts.Statement{s}, nil)
+		return
+	}
 	if len(b) == 0 || b[0] != kindTold {
 		return
 	}
@@ -92,11 +102,13 @@ func (d messages) NotifyMsg(b []byte) {
 // NodeMeta has nothing to add to membership.
 func (d messages) NodeMeta(int) []byte { return nil }
 
-// GetBroadcasts has nothing to spread by rumour.
-func (d messages) GetBroadcasts(int, int) [][]byte { return nil }
+// GetBroadcasts has the facts that are to be spread.
+func (d messages) GetBroadcasts(overhead, limit int) [][]byte {
+	return d.members.rumours.GetBroadcasts(overhead, limit)
+}
 
-// LocalState has nothing to add to a full exchange.
-func (d messages) LocalState(bool) []byte { return nil }
+// LocalState adds all facts to a full exchange.
+func (d messages) LocalState(bool) []byte { return d.members.everything() }
 
-// MergeRemoteState takes nothing from a full exchange.
-func (d messages) MergeRemoteState([]byte, bool) {}
+// MergeRemoteState takes the facts from a full exchange.
+func (d messages) MergeRemoteState(b []byte, _ bool) { d.members.hear(parseStatements(b)) }

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gossip
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"net/netip"
+
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/speaker/internal/facts"
+)
+
+// A statement on the wire, numbers as unsigned varints:
+//
+//	version 1   flags   node: length, bytes   boot   seq
+//	subnets: count, each: length of the prefix, address
+//	claims: count, each: address, epoch
+//
+// An address is a byte, with the number of leading bytes that it shares with the one
+// before it, and the bytes that follow these: pools are dense, and a claim takes three
+// bytes of them.
+const wireVersion = 1
+
+// Flags of a statement.
+const (
+	flagWhole = 1 << iota
+	flagAbout
+)
+
+// Bits of the byte in front of an address; the lower ones are a number of bytes.
+const (
+	bitIPv6     = 0x80
+	bitReleased = 0x40
+	maskShared  = 0x1f
+)
+
+func appendUint(dst []byte, n uint64) []byte { return binary.AppendUvarint(dst, n) }
+
+func appendStatement(dst []byte, s facts.Statement) []byte {
+	flags := byte(0)
+	if s.Whole {
+		flags |= flagWhole
+	}
+	if s.About {
+		flags |= flagAbout
+	}
+	dst = append(dst, wireVersion, flags)
+	dst = appendUint(dst, uint64(len(s.Node)))
+	dst = append(dst, s.Node...)
+	dst = appendUint(appendUint(dst, s.Boot), s.Seq)
+	dst = appendUint(dst, uint64(len(s.Subnets)))
+	var last netip.Addr
+	for _, p := range s.Subnets {
+		dst = append(dst, byte(p.Bits())) // 128 at most
+		dst, last = appendAddress(dst, 0, p.Addr(), last), p.Addr()
+	}
+	dst = appendUint(dst, uint64(len(s.Claims)))
+	last = netip.Addr{}
+	for _, c := range s.Claims {
+		bits := byte(0)
+		if c.Released {
+			bits = bitReleased
+		}
+		dst, last = appendAddress(dst, bits, c.Address, last), c.Address
+		dst = appendUint(dst, uint64(c.Epoch))
+	}
+	return dst
+}
+
+// appendAddress appends an address as it differs from the one before it.
+func appendAddress(dst []byte, bits byte, a, last netip.Addr) []byte {
+	b, l := a.AsSlice(), last.AsSlice()
+	if a.Is6() {
+		bits |= bitIPv6
+	}
+	shared := 0
+	for len(b) == len(l) && shared < len(b)-1 && b[shared] == l[shared] {
+		shared++
+	}
+	return append(append(dst, bits|byte(shared)), b[shared:]...)
+}
+
+func parseStatement(b []byte) (facts.Statement, error) {
+	r := reader{b: b}
+	if v := r.byte(); r.err == nil && v != wireVersion {
+		return facts.Statement{}, fmt.Errorf("version %d is not known", v)
+	}
+	flags := r.byte()
+	s := facts.Statement{Whole: flags&flagWhole != 0, About: flags&flagAbout != 0}
+	s.Node = lb.NodeName(r.bytes(r.uint()))
+	s.Boot, s.Seq = r.uint(), r.uint()
+	for range r.count() {
+		bits := int(r.byte())
+		a, _ := r.address()
+		p := netip.PrefixFrom(a, bits)
+		if r.err == nil && !p.IsValid() {
+			r.err = fmt.Errorf("%d is no length of a prefix of %s", bits, a)
+		}
+		s.Subnets = append(s.Subnets, p)
+	}
+	r.last = netip.Addr{}
+	for range r.count() {
+		a, bits := r.address()
+		c := facts.Claim{Address: a, Released: bits&bitReleased != 0}
+		epoch := r.uint()
+		if r.err == nil && epoch > math.MaxUint32 {
+			r.err = fmt.Errorf("epoch %d is too large", epoch)
+		}
+		c.Epoch = uint32(epoch & math.MaxUint32)
+		s.Claims = append(s.Claims, c)
+	}
+	if r.err == nil && (s.Node == "" || len(r.b) > 0) {
+		r.err = fmt.Errorf("%d bytes follow the statement of node %q", len(r.b), s.Node)
+	}
+	if r.err != nil {
+		return facts.Statement{}, r.err
+	}
+	return s, nil
+}
+
+// reader takes values off b. After an error it returns zeros.
+type reader struct {
+	b    []byte
+	last netip.Addr
+	err  error
+}
+
+func (r *reader) byte() byte {
+	b := r.bytes(1)
+	if len(b) == 0 {
+		return 0
+	}
+	return b[0]
+}
+
+func (r *reader) bytes(n uint64) []byte {
+	if r.err == nil && n > uint64(len(r.b)) {
+		r.err = errTruncated
+	}
+	if r.err != nil {
+		return nil
+	}
+	taken := r.b[:n]
+	r.b = r.b[n:]
+	return taken
+}
+
+func (r *reader) uint() uint64 {
+	if r.err != nil {
+		return 0
+	}
+	n, size := binary.Uvarint(r.b)
+	if size <= 0 {
+		r.err = errTruncated
+		return 0
+	}
+	r.b = r.b[size:]
+	return n
+}
+
+// count reads how many elements follow: no more than there are bytes.
+func (r *reader) count() int {
+	n := r.uint()
+	if r.err == nil && n > uint64(len(r.b)) {
+		r.err = errTruncated
+	}
+	if r.err != nil {
+		return 0
+	}
+	return int(n) //nolint:gosec // no more than the message has bytes
+}
+
+// address reads an address, and the bits in front of it.
+func (r *reader) address() (netip.Addr, byte) {
+	bits := r.byte()
+	size := 4
+	if bits&bitIPv6 != 0 {
+		size = 16
+	}
+	last := r.last.AsSlice()
+	shared := int(bits & maskShared)
+	if r.err == nil && (shared >= size || shared > 0 && len(last) != size) {
+		r.err = fmt.Errorf("an address shares %d bytes with %v", shared, r.last)
+	}
+	if r.err != nil {
+		return netip.Addr{}, 0
+	}
+	rest := r.bytes(uint64(size - shared)) //nolint:gosec // less than 17
+	if r.err != nil {
+		return netip.Addr{}, 0
+	}
+	b := append(append(make([]byte, 0, size), last[:shared]...), rest...)
+	a, _ := netip.AddrFromSlice(b) // of one of the two sizes
+	r.last = a
+	return a, bits
+}
