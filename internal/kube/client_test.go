@@ -169,6 +169,33 @@ func TestEventWriterWritesInOrderThroughItsGate(t *testing.T) {
 	}
 }
 
+// TestEventWriterHurriesWhenManyWait has a gate that never opens: Events wait behind it
+// until there are too many.
+func TestEventWriterHurriesWhenManyWait(t *testing.T) {
+	posted := make(chan corev1.Event, maxPendingEvents)
+	w := NewEventWriter(eventServer(t, posted), "c", "", slog.New(slog.DiscardHandler))
+	held := make(chan struct{}, hurryPendingEvents)
+	w.Gate = func(ctx context.Context) {
+		held <- struct{}{}
+		<-ctx.Done()
+	}
+	const early = 3
+	for range hurryPendingEvents + early {
+		w.Write(Event{Service: lb.ServiceName{Namespace: "shop", Name: "web"}})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	<-held
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	if got, want := len(posted), early+1; got != want {
+		t.Errorf("%d events did not wait, want %d", got, want)
+	}
+}
+
 func TestEventWriterDropsWhatDoesNotFit(t *testing.T) {
 	w := NewEventWriter(nil, "c", "", slog.New(slog.DiscardHandler))
 	for range maxPendingEvents + 3 {
