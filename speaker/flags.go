@@ -23,6 +23,8 @@ const (
 	exclusionsFile = "/etc/metallb/excludel2.yaml"
 	// longestFarewell leaves time for the rest within the termination grace period.
 	longestFarewell = 3 * time.Second
+	// defaultDrainWait is long enough for a network of many routers to settle.
+	defaultDrainWait = 10 * time.Second
 )
 
 // flags are the command line, with MetalLB's names and environment variables.
@@ -41,6 +43,8 @@ type flags struct {
 	watchPort     uint16
 	// farewell is how long routers are given to prefer other nodes before this one goes.
 	farewell time.Duration
+	// drainWait is how long they are given on a node that is drained.
+	drainWait time.Duration
 }
 
 func newFlags(lookupEnv func(string) (string, bool)) *flags {
@@ -60,6 +64,8 @@ func newFlags(lookupEnv func(string) (string, bool)) *flags {
 	watchFlags(f)
 	f.DurationVar(&f.farewell, "bgp-farewell", time.Second,
 		"how long routers are given to prefer other nodes (RFC 8326) before sessions without graceful restart end; at most 3s")
+	f.DurationVar(&f.drainWait, "bgp-drain-wait", defaultDrainWait,
+		"how long routers are given to prefer other nodes (RFC 8326) before a node that is drained withdraws its routes")
 	f.ignoredFlags()
 	f.Check(func() error {
 		if f.node == "" {
@@ -67,6 +73,9 @@ func newFlags(lookupEnv func(string) (string, bool)) *flags {
 		}
 		if f.farewell < 0 || f.farewell > longestFarewell {
 			return fmt.Errorf("invalid value %s for flag --bgp-farewell: want 0s to %s", f.farewell, longestFarewell)
+		}
+		if f.drainWait < 0 {
+			return fmt.Errorf("invalid value %s for flag --bgp-drain-wait: want 0s or more", f.drainWait)
 		}
 		f.gossip.Node = lb.NodeName(f.node)
 		return nil

@@ -87,7 +87,7 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 		Node: lb.NodeName(f.node), IgnoreExcludeLabel: f.ignoreExclude,
 		Inventory: inventory, Sources: watches.sources, Links: links, Exclusions: exclusions,
 		Layer2: announcer, Events: events, Statuses: statuses.layer2,
-		BGP:     &announce.BGP{Router: routing.router, Guards: routing.guards, Statuses: statuses.bgp},
+		BGP:     &announce.BGP{Router: routing.router, Guards: routing.guards, Statuses: statuses.bgp, DrainWait: f.drainWait},
 		Verdict: statuses.verdict, Log: log, Registerer: registry,
 	}
 	if others != nil { // a nil pointer in an interface would not be nil

@@ -71,7 +71,7 @@ func (r Reason) Help() string {
 	case ReasonSettling:
 		return "The speaker has just started and does not know all members yet; wait a few seconds."
 	case ReasonNodeExcluded:
-		return "This node may not announce addresses; see its label node.kubernetes.io/exclude-from-external-load-balancers and its condition NetworkUnavailable."
+		return "This node may not announce addresses; see its label node.kubernetes.io/exclude-from-external-load-balancers and its condition NetworkUnavailable, or it is drained."
 	case ReasonNodeNotSelected:
 		return "The nodeSelectors of the advertisements that cover the Service leave this node out; there is nothing to do unless that was not meant."
 	case ReasonNoLocalEndpoints:

@@ -324,6 +324,14 @@ func (v *Inventory) takeNodes() ([]lb.Node, bool) {
 	return nodes, true
 }
 
+// reconsider has everything decided again: time has passed that matters.
+func (v *Inventory) reconsider() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.nodesDirty = true
+	v.note()
+}
+
 // config returns the configuration, and what is wrong with the objects.
 func (v *Inventory) config() (lb.Config, []lb.Problem) {
 	v.mu.Lock()

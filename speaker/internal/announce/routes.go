@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/speaker/internal/bfd"
@@ -28,6 +29,8 @@ type Router interface {
 	Withdraw(bgp.PathKey)
 	// Peers is called after the paths of new peers have been said.
 	Peers(map[bgp.PeerName]bgp.Peer)
+	// Drain asks all peers to prefer other nodes, or takes that back.
+	Drain(bool)
 }
 
 // BGP is what a Loop advertises by BGP with. All fields are needed.
@@ -36,6 +39,9 @@ type BGP struct {
 	Guards *Guards
 	// Statuses are ServiceBGPStatus objects.
 	Statuses *Statuses
+	// DrainWait is how long routers are given to prefer other nodes before a node that is
+	// drained withdraws its routes. Zero: none.
+	DrainWait time.Duration
 }
 
 // routes make this node advertise by BGP what the plan wants it to. They belong to the
@@ -52,12 +58,14 @@ type routes struct {
 	renewed bool
 	// peers are those that Router knows of.
 	peers int
+	drain drain
 	// told are the problems of the view before, which are not told again.
 	told []lb.Problem
 }
 
 func newRoutes(c *Config) *routes {
-	return &routes{BGP: *c.BGP, node: c.Node, log: c.Log, reporter: newRouteReporter(c), table: route.NewTable()}
+	return &routes{BGP: *c.BGP, node: c.Node, log: c.Log, reporter: newRouteReporter(c), table: route.NewTable(),
+		drain: drain{router: c.BGP.Router, wait: c.BGP.DrainWait, again: c.Inventory.reconsider, log: c.Log}}
 }
 
 // use makes the view anew, of what Layer 2 makes its own of. All addresses have to be
@@ -66,6 +74,7 @@ func (r *routes) use(view plan.Input) {
 	in := route.Input{Config: view.Config, Nodes: view.Nodes, Members: view.Members, IgnoreExcludeLabel: view.IgnoreExcludeLabel}
 	if i := slices.IndexFunc(in.Nodes, func(n lb.Node) bool { return n.Name == r.node }); i >= 0 {
 		in.Node = &in.Nodes[i]
+		in.Drained = r.drain.follow(in.Node.Draining, r.view == nil)
 	}
 	r.view, r.renewed = route.NewView(in), true
 	r.table.Use(r.view)

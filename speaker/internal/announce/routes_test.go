@@ -36,6 +36,7 @@ type fakeRouter struct {
 	// incomplete are peers that were said while there was no path.
 	incomplete []string
 	calls      int
+	draining   bool
 }
 
 func newFakeRouter() *fakeRouter {
@@ -67,6 +68,12 @@ func (f *fakeRouter) Peers(peers map[bgp.PeerName]bgp.Peer) {
 		}
 	}
 	f.peers = peers
+}
+
+func (f *fakeRouter) Drain(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.draining = on
 }
 
 func (f *fakeRouter) Hold(name bgp.PeerName, reason string) {

@@ -40,6 +40,8 @@ type Router struct {
 type leaving struct {
 	some bool // peers that do not help a graceful restart
 	all  bool
+	// drain is what Drain wants.
+	drain bool
 }
 
 // New returns a router without peers.
@@ -141,13 +143,7 @@ func (r *Router) Snapshot() map[PeerName]Session {
 // keep their routes, unless withdraw is true: then they too are asked, and get a Cease
 // at the end of Run. The error is that of ctx.
 func (r *Router) Leave(ctx context.Context, wait time.Duration, withdraw bool) error {
-	r.mu.Lock()
-	r.leaving = leaving{some: true, all: withdraw}
-	l := r.leaving
-	for _, s := range r.sessions {
-		s.want(func(in *intent) { in.leaving = l.includes(&in.peer) })
-	}
-	r.mu.Unlock()
+	r.leave(func(l *leaving) { l.some, l.all = true, withdraw })
 	for !r.settled() {
 		select {
 		case <-ctx.Done():
@@ -165,7 +161,20 @@ func (r *Router) Leave(ctx context.Context, wait time.Duration, withdraw bool) e
 	}
 }
 
-func (l leaving) includes(p *Peer) bool { return l.all || l.some && !p.GracefulRestart }
+// Drain asks all peers to prefer other paths (RFC 8326) until it is taken back with false.
+// Peers that help a graceful restart are no exception: this node is not expected back.
+func (r *Router) Drain(on bool) { r.leave(func(l *leaving) { l.drain = on }) }
+
+func (r *Router) leave(edit func(*leaving)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	edit(&r.leaving)
+	for _, s := range r.sessions {
+		s.want(func(in *intent) { in.leaving = r.leaving.includes(&in.peer) })
+	}
+}
+
+func (l leaving) includes(p *Peer) bool { return l.all || l.drain || l.some && !p.GracefulRestart }
 
 func (r *Router) settled() bool {
 	for _, s := range r.clone() {

@@ -108,6 +108,29 @@ func TestLeave(t *testing.T) {
 	})
 }
 
+// A node that is drained asks peers that help a graceful restart, too, and takes it back.
+func TestDrain(t *testing.T) {
+	withRouters(t, expecting(bgptest.Neighbor{Address: node4}), func(t *testing.T, r bgptest.Router) {
+		w := run(t)
+		w.advertise(t, "tor", bgp.Path{}, lb4)
+		p := peer()
+		p.GracefulRestart = true
+		w.Peers(map[bgp.PeerName]bgp.Peer{"tor": p})
+		plain := external(r, "192.0.2.1")
+		awaitRoute(t, r, lb4, plain)
+		w.Drain(true)
+		asked := external(r, "192.0.2.1")
+		asked.Communities = []string{"65535:0"}
+		if _, ok := r.(*bgptest.FRR); ok {
+			asked.Communities[0] = "gracefulShutdown"
+			asked.LocalPref = 0
+		}
+		awaitRoute(t, r, lb4, asked)
+		w.Drain(false)
+		awaitRoute(t, r, lb4, plain)
+	})
+}
+
 func TestLeaveIsCutShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newRouter(t)

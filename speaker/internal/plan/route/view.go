@@ -27,6 +27,9 @@ type Input struct {
 	Nodes []lb.Node
 	// Members are the nodes whose speakers are alive, for the same end. Nil: all are.
 	Members map[lb.NodeName]struct{}
+	// Drained says that the node has handed its traffic over, after Draining: it advertises
+	// nothing any more.
+	Drained bool
 	// IgnoreExcludeLabel lets a node advertise that has the label
 	// node.kubernetes.io/exclude-from-external-load-balancers.
 	IgnoreExcludeLabel bool
@@ -97,7 +100,7 @@ func NewView(in Input) *View {
 }
 
 func gate(in Input) lb.Reason {
-	if in.Node == nil || in.gated(in.Node) {
+	if in.Node == nil || in.Drained || in.gated(in.Node) {
 		return lb.ReasonNodeExcluded
 	}
 	return lb.ReasonAnnounced
@@ -105,6 +108,13 @@ func gate(in Input) lb.Reason {
 
 func (in *Input) gated(n *lb.Node) bool {
 	return n.NetworkUnavailable || n.Excluded && !in.IgnoreExcludeLabel
+}
+
+func (in *Input) self() lb.NodeName {
+	if in.Node == nil {
+		return ""
+	}
+	return in.Node.Name
 }
 
 // able returns the live nodes that no gate keeps from advertising, by name.
@@ -119,7 +129,10 @@ func (in *Input) able() map[lb.NodeName]*lb.Node {
 		if in.Members != nil {
 			_, alive = in.Members[n.Name]
 		}
-		if alive && !in.gated(n) {
+		// A node that is draining advertises for some time more, but is not counted on: only
+		// it knows for how long.
+		leaving := n.Draining && (in.Drained || n.Name != in.self())
+		if alive && !leaving && !in.gated(n) {
 			able[n.Name] = n
 		}
 	}
