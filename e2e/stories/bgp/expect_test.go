@@ -145,6 +145,7 @@ func (s *story) expectStatuses(service string, nodes []string, peers ...string) 
 			}
 		}
 		slices.Sort(got)
+		slices.Sort(want)
 		if !slices.Equal(got, want) {
 			return fmt.Errorf("there are %q, want %q", got, want)
 		}

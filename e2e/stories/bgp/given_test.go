@@ -12,15 +12,18 @@ import (
 )
 
 // givenPeer makes a router a peer of all nodes, or changes it. The rest of its spec is
-// in YAML.
+// in YAML; without another, its AS number is the router's.
 func (s *story) givenPeer(name string, r router, rest string) {
 	s.Helper()
+	if !strings.Contains(rest, "peerASN") && !strings.Contains(rest, "dynamicASN") {
+		rest = fmt.Sprintf("peerASN: %d, %s", r.asn(), rest)
+	}
 	s.apply(fmt.Sprintf(`
 apiVersion: metallb.io/v1beta2
 kind: BGPPeer
 metadata: {name: %s, namespace: metallb-system}
-spec: {peerASN: %d, connectTime: 1s, %s}
-`, name, r.asn(), rest))
+spec: {connectTime: 1s, %s}
+`, name, rest))
 }
 
 // givenPeers makes both routers peers of all nodes, with more of their spec in YAML.

@@ -26,6 +26,7 @@ type story struct {
 	ctx      context.Context
 	ns       string
 	evidence sync.Once
+	token    string // of an account that may read metrics
 }
 
 var stories atomic.Int32
