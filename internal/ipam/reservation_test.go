@@ -274,6 +274,18 @@ func TestReservations(t *testing.T) {
 			d.release("holder")
 			d.want("web", "192.0.2.2,2001:db8:a::1 m Allocated")
 		},
+		"the owner does not stand in line behind those who lack what is kept for it": func(d *desk) {
+			d.pools(pool("a", of("192.0.2.1", "192.0.2.2"), of("2001:db8:a::1", "2001:db8:a::1")))
+			d.reserve("web", keep("192.0.2.2"))
+			d.claim("holder", requires)
+			d.claim("older", requires)
+			d.claim("web", requires)
+			d.want("web", "PoolFull")
+			d.claim("holder")
+			d.want("holder", "192.0.2.1 a Allocated")
+			d.want("older", "PoolFull")
+			d.want("web", "192.0.2.2,2001:db8:a::1 a Allocated")
+		},
 		"takeover: who was found with it keeps it": func(d *desk) {
 			d.pools(pool("a", v4a))
 			d.reserve("web", keep("192.0.2.1"))
