@@ -162,8 +162,8 @@ func (c *custodian) count(state v1alpha1.ReservationState, by int) {
 
 // keep sees to it that there is a reservation of what a Service has if it asks for that,
 // and none that was made for that reason if it does not. A Service that cannot be read
-// may ask for anything. One that somebody has written for the Service is left alone, and
-// is enough.
+// may ask for anything, and what others serve is theirs to keep. A reservation that
+// somebody has written for the Service is left alone, and is enough.
 func (c *custodian) keep(claim ipam.Claim) {
 	service := claim.Service
 	var own *deed
@@ -176,7 +176,7 @@ func (c *custodian) keep(claim ipam.Claim) {
 	}
 	held := c.ipam.Held(service.Name)
 	switch {
-	case claim.Invalid != "":
+	case claim.Invalid != "" || claim.Foreign:
 	case !service.Reserve.Wanted && own != nil:
 		c.file(filing{name: own.Name, uid: types.UID(own.UID), remove: true})
 	case service.Reserve.Wanted && len(held) > 0:

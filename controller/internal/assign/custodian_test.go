@@ -244,6 +244,30 @@ func TestReservationFollowsAnnotation(t *testing.T) {
 	})
 }
 
+// Of a Service that others serve nothing is kept, whatever it asks for: also when it was
+// ours, under the same name, before.
+func TestNothingIsKeptForAnotherClass(t *testing.T) {
+	story(t, map[string]string{"a": "192.0.2.1-192.0.2.2"}, func(s *stage) {
+		theirs := func(svc *corev1.Service) {
+			svc.Spec.LoadBalancerClass = new("example.com/other")
+			annotate(v1beta1.AnnotationReserve, "1h")(svc)
+		}
+		early := s.create("early", theirs, has("192.0.2.1"))
+		s.start()
+		late := s.create("late", theirs)
+		web := s.create("web", annotate(v1beta1.AnnotationReserve, "1h"))
+		s.want(web, "192.0.2.2")
+		for _, name := range []lb.ServiceName{early, late} {
+			s.wantReservation(lb.ReservationName(name), "none")
+		}
+		s.remove(web)
+		s.create("web", theirs)
+		s.wantReservation(lb.ReservationName(web), "Held Accepted")
+		time.Sleep(2 * time.Hour)
+		s.wantReservation(lb.ReservationName(web), "none")
+	})
+}
+
 // Reservations are read before anything is given, so that nobody finds an address free
 // because the Service it is kept for is not there.
 func TestTakeoverReadsReservationsFirst(t *testing.T) {
