@@ -78,6 +78,14 @@ type Config struct {
 	Verdict Verdict
 	// Handover is nil to give addresses up at once.
 	Handover Handover
+	// Facts are what speakers say about themselves, and Rumours how this one does. Without
+	// Facts, subnets do not count and failback is immediate.
+	Facts   *Facts
+	Rumours Rumours
+	// Failback is the policy on addresses whose old owner comes back.
+	Failback Failback
+	// IgnoreSubnets lets any node announce an address, on its subnet or not.
+	IgnoreSubnets bool
 	// Contests is nil to ask nobody before an address is announced.
 	Contests *Contests
 
@@ -105,6 +113,7 @@ type Loop struct {
 	nodes      []lb.Node
 	interfaces map[string]struct{}
 	handovers  handovers
+	claims     claims
 
 	ready atomic.Bool  // the first round is over
 	busy  atomic.Int64 // when the current round began, in Unix nanoseconds; 0: none
@@ -115,6 +124,7 @@ func New(c Config) *Loop {
 	l := &Loop{
 		Config: c, ownership: plan.NewOwnership(), stale: true,
 		inquiries: make(chan inquiry), departures: make(chan *farewell), synced: make(chan struct{}), handovers: newHandovers(),
+		claims: claims{seen: make(map[lb.NodeName]struct{})},
 	}
 	l.reporter = newReporter(&c)
 	if c.BGP != nil {
@@ -153,13 +163,13 @@ func (l *Loop) Run(ctx context.Context) error {
 		return nil //nolint:nilerr // ctx has ended: it has no other error
 	}
 	l.Log.Info("objects are known")
-	close(l.synced)
 	select {
 	case <-ctx.Done():
 		return nil
 	case <-l.Links.Ready():
 	}
 	l.follow()
+	close(l.synced)
 
 	settled, membersChanged := l.awaited()
 	ready := l.readiness()
@@ -169,6 +179,8 @@ func (l *Loop) Run(ctx context.Context) error {
 		if settled == nil {
 			l.round(ctx)
 			inquiries = l.inquiries
+		} else {
+			l.early(ctx)
 		}
 		select {
 		case <-ctx.Done():
@@ -186,6 +198,7 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.heardReady(name)
 		case <-l.handovers.timer.C:
 			l.expireHandovers()
+		case <-l.factsChanged():
 		case <-l.Links.Changed():
 			l.follow()
 		case <-l.Exclusions.Changed():
@@ -212,6 +225,9 @@ func (l *Loop) takeNodes() {
 		return
 	}
 	l.nodes, l.stale = nodes, true
+	if l.Facts != nil {
+		l.Facts.keep(nodes)
+	}
 	if l.Members == nil {
 		return
 	}
@@ -224,8 +240,10 @@ func (l *Loop) takeNodes() {
 
 // follow passes the interfaces on to layer 2, and to the view if their names differ.
 func (l *Loop) follow() {
-	interfaces := l.Exclusions.apply(l.Links.Snapshot())
+	links := l.Links.Snapshot()
+	interfaces := l.Exclusions.apply(links)
 	l.Layer2.Follow(interfaces)
+	l.tellSubnets(links, interfaces)
 	names := make(map[string]struct{})
 	for _, i := range interfaces {
 		if announcesWhenUp(i) {
@@ -247,6 +265,7 @@ func (l *Loop) round(ctx context.Context) {
 	if c.config {
 		l.config, l.stale = l.takeConfig(), true
 	}
+	l.takeFacts(c.addresses)
 	if l.stale {
 		l.stale = false
 		l.renewView()
@@ -254,6 +273,7 @@ func (l *Loop) round(ctx context.Context) {
 	}
 	l.decide(c.addresses)
 	l.sayReady()
+	l.claimNow()
 	l.reporter.flush(ctx)
 	if l.routes != nil {
 		l.routes.flush(ctx)
@@ -304,6 +324,9 @@ func (l *Loop) input() plan.Input {
 	if l.Members != nil {
 		in.Members = l.Members.Alive()
 	}
+	if l.Facts != nil && !l.IgnoreSubnets {
+		in.Subnets = l.Facts.subnets()
+	}
 	return in
 }
 
@@ -330,7 +353,7 @@ func (l *Loop) decide(addresses map[netip.Addr]struct{}) {
 		if l.routes != nil {
 			l.routes.decide(a, sharers)
 		}
-		l.ownership.Put(a, sharers, "")
+		l.ownership.Put(a, sharers, l.claimant(a))
 	}
 	for a, verdict := range l.ownership.Settle(l.Inventory.sharers) {
 		l.apply(a, &verdict)
@@ -338,6 +361,7 @@ func (l *Loop) decide(addresses map[netip.Addr]struct{}) {
 }
 
 func (l *Loop) apply(a netip.Addr, verdict *plan.Verdict) {
+	l.claimLater(a, verdict.Announce)
 	was, announcing := l.reporter.announced(a)
 	if !l.contend(a, verdict, announcing) {
 		return

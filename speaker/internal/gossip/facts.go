@@ -64,6 +64,22 @@ func (m *Members) hear(statements []facts.Statement, err error) {
 	}
 }
 
+// noteExchange takes note that this member knows the facts that others know.
+func (m *Members) noteExchange() {
+	m.mu.Lock()
+	m.exchanged = true
+	m.mu.Unlock()
+	ring(m.moved)
+}
+
+// informed says whether this member knows what others claim, if there are others. One
+// that does not would take back what is no longer its own.
+func (m *Members) informed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.config.Facts == nil || m.exchanged || len(m.alive) == 1
+}
+
 // everything returns all statements in the form of a full exchange.
 func (m *Members) everything() []byte {
 	if m.config.Facts == nil {

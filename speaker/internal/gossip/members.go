@@ -71,8 +71,10 @@ type Members struct {
 	alive map[lb.NodeName]struct{}
 	peers map[lb.NodeName]netip.Addr // nil until SetPeers
 	met   bool                       // another member has told us whom it knows
-	left  map[lb.NodeName]struct{}   // those that took their leave, until they are back
-	known map[lb.NodeName]string     // where each member is reached that has been seen
+	// exchanged says that another member has told us all facts.
+	exchanged bool
+	left      map[lb.NodeName]struct{} // those that took their leave, until they are back
+	known     map[lb.NodeName]string   // where each member is reached that has been seen
 }
 
 // New returns the members as far as they are known: this one. It starts nothing.

@@ -111,4 +111,7 @@ func (d messages) GetBroadcasts(overhead, limit int) [][]byte {
 func (d messages) LocalState(bool) []byte { return d.members.everything() }
 
 // MergeRemoteState takes the facts from a full exchange.
-func (d messages) MergeRemoteState(b []byte, _ bool) { d.members.hear(parseStatements(b)) }
+func (d messages) MergeRemoteState(b []byte, _ bool) {
+	d.members.hear(parseStatements(b))
+	d.members.noteExchange()
+}

@@ -87,7 +87,7 @@ func (m *Members) settle(ctx context.Context) {
 			return
 		case <-m.moved:
 			known, complete := m.progress()
-			if complete {
+			if complete && m.informed() {
 				m.declareSettled("every node is a member")
 				return
 			}
@@ -98,7 +98,7 @@ func (m *Members) settle(ctx context.Context) {
 			}
 			quiet.Reset(m.timings.settleQuiet)
 		case <-quiet.C:
-			if m.hasMet() {
+			if m.hasMet() && m.informed() {
 				m.declareSettled("no more members appear")
 				return
 			}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/speaker/internal/facts"
+	"github.com/herald-lb/herald/speaker/internal/layer2"
+	"github.com/herald-lb/herald/speaker/internal/link"
+	"github.com/herald-lb/herald/speaker/internal/plan"
+)
+
+// Failback says what becomes of an address whose old owner comes back. It is a
+// flag.Value, and must be the same on all nodes. The zero value is Immediate.
+type Failback uint8
+
+// The policies of failback.
+const (
+	// Immediate gives the address back, as MetalLB does.
+	Immediate Failback = iota
+	// Never leaves the address where it is until that node goes, or ceases to be among
+	// the best candidates.
+	Never
+)
+
+// String returns the name of the policy in flags.
+func (f *Failback) String() string {
+	if *f == Never {
+		return "never"
+	}
+	return "immediate"
+}
+
+// Set reads the name of the policy.
+func (f *Failback) Set(name string) error {
+	for _, known := range []Failback{Immediate, Never} {
+		if known.String() == name {
+			*f = known
+			return nil
+		}
+	}
+	return fmt.Errorf("want immediate or never")
+}
+
+// Rumours spread what this node says about itself. gossip.Members do.
+type Rumours interface {
+	// Say does not block, and does not promise that everybody hears it at once.
+	Say(facts.Statement)
+}
+
+// Facts are what speakers have said about themselves. Its methods are safe for concurrent
+// use.
+type Facts struct {
+	changed chan struct{}
+
+	mu    sync.Mutex // guards what follows
+	board *facts.Board
+	news  facts.News
+}
+
+// NewFacts returns what is known at the start: nothing. Boot must be greater than at the
+// last start of the speaker on this node.
+func NewFacts(node lb.NodeName, boot uint64) *Facts {
+	return &Facts{changed: make(chan struct{}, 1), board: facts.NewBoard(node, boot)}
+}
+
+// Everything returns what is known of everybody.
+func (f *Facts) Everything() []facts.Statement {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.board.Everything()
+}
+
+// Hear takes note of statements.
+func (f *Facts) Hear(statements []facts.Statement) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range statements {
+		f.note(f.board.Hear(s))
+	}
+}
+
+// note collects what has changed until take is called.
+func (f *Facts) note(n facts.News) {
+	if !n.Subnets && len(n.Addresses) == 0 {
+		return
+	}
+	f.news.Subnets = f.news.Subnets || n.Subnets
+	f.news.Addresses = append(f.news.Addresses, n.Addresses...)
+	ring(f.changed)
+}
+
+// take returns what has changed since the last call.
+func (f *Facts) take() facts.News {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.news
+	f.news = facts.News{}
+	return n
+}
+
+func (f *Facts) keep(nodes []lb.Node) {
+	names := make(map[lb.NodeName]struct{}, len(nodes))
+	for i := range nodes {
+		names[nodes[i].Name] = struct{}{}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.note(f.board.Keep(names))
+}
+
+func (f *Facts) subnets() map[lb.NodeName][]netip.Prefix {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.board.Subnets()
+}
+
+// setSubnets returns what is to be said about it, if anything.
+func (f *Facts) setSubnets(subnets []netip.Prefix) []facts.Statement {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s, ok := f.board.SetSubnets(subnets)
+	if !ok {
+		return nil
+	}
+	f.note(facts.News{Subnets: true})
+	return []facts.Statement{s}
+}
+
+func (f *Facts) claimant(a netip.Addr) lb.NodeName {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	node, _, _ := f.board.Claimant(a)
+	return node
+}
+
+// claim returns what is to be said about the addresses that this node has taken and given.
+func (f *Facts) claim(taken, given []netip.Addr, majority bool) []facts.Statement {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	said := f.board.Claim(taken, given, majority)
+	for _, s := range said {
+		for _, c := range s.Claims {
+			f.note(facts.News{Addresses: []netip.Addr{c.Address}})
+		}
+	}
+	return said
+}
+
+// claims are the addresses to be claimed and given up at the end of a round.
+type claims struct {
+	taken, given []netip.Addr
+	// seen are the members there have been, whose majority decides how claims count.
+	seen map[lb.NodeName]struct{}
+}
+
+// factsChanged rings when others have said something; nil without facts.
+func (l *Loop) factsChanged() <-chan struct{} {
+	if l.Facts == nil {
+		return nil
+	}
+	return l.Facts.changed
+}
+
+// takeFacts adds the addresses whose claims have changed to set.
+func (l *Loop) takeFacts(set map[netip.Addr]struct{}) {
+	if l.Facts == nil {
+		return
+	}
+	news := l.Facts.take()
+	l.stale = l.stale || news.Subnets && !l.IgnoreSubnets
+	for _, a := range news.Addresses {
+		set[a] = struct{}{}
+	}
+}
+
+// tellSubnets says which subnets this node has interfaces in.
+func (l *Loop) tellSubnets(links []link.Interface, announcing []layer2.Interface) {
+	if l.Facts == nil {
+		return
+	}
+	named := make(map[string]struct{}, len(announcing))
+	for _, i := range announcing {
+		if announcesWhenUp(i) {
+			named[i.Name] = struct{}{}
+		}
+	}
+	set := make(map[netip.Prefix]struct{})
+	for i := range links {
+		if _, ok := named[links[i].Name]; !ok {
+			continue
+		}
+		for _, p := range links[i].Prefixes {
+			if plan.IsSubnet(p) {
+				set[p.Masked()] = struct{}{}
+			}
+		}
+	}
+	l.say(l.Facts.setSubnets(slices.SortedFunc(maps.Keys(set), netip.Prefix.Compare)))
+}
+
+func (l *Loop) say(statements []facts.Statement) {
+	for _, s := range statements {
+		l.Rumours.Say(s)
+	}
+}
+
+// claimant returns the node that is to keep the address; empty if that follows from the
+// election.
+func (l *Loop) claimant(a netip.Addr) lb.NodeName {
+	if l.Facts == nil || l.Failback != Never {
+		return ""
+	}
+	return l.Facts.claimant(a)
+}
+
+// claimLater takes note that a verdict says to announce an address here, or not to.
+func (l *Loop) claimLater(a netip.Addr, announce bool) {
+	switch {
+	case l.Facts == nil || l.Failback != Never:
+	case announce:
+		l.claims.taken = append(l.claims.taken, a)
+	default:
+		l.claims.given = append(l.claims.given, a)
+	}
+}
+
+// claimNow ends a round: what this node announces, it claims.
+func (l *Loop) claimNow() {
+	if len(l.claims.taken)+len(l.claims.given) > 0 {
+		l.say(l.Facts.claim(l.claims.taken, l.claims.given, l.majority()))
+	}
+	l.claims.taken, l.claims.given = nil, nil
+}
+
+// majority says whether at least half of the speakers are alive that have ever been, as
+// far as their nodes still exist. Whoever sees fewer may be the one that is cut off.
+func (l *Loop) majority() bool {
+	alive := l.Members.Alive()
+	for node := range alive {
+		l.claims.seen[node] = struct{}{}
+	}
+	known := 0
+	for i := range l.nodes {
+		if _, ok := l.claims.seen[l.nodes[i].Name]; ok {
+			known++
+		}
+	}
+	return 2*len(alive) >= known
+}
