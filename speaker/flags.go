@@ -36,6 +36,9 @@ type flags struct {
 	class                 string
 	ignoreExclude         bool
 	drain                 lb.DrainMark
+	failback              announce.Failback
+	ignoreSubnets         bool
+	contested             announce.ContestPolicy
 	exclusions            string
 	gossip                gossip.Config
 	// watch is how often other speakers are heard, at which port.
@@ -56,10 +59,17 @@ func newFlags(lookupEnv func(string) (string, bool)) *flags {
 	f.StringVar(&f.class, "lb-class", "", "announce Services with this loadBalancer`Class`; default those without one")
 	f.BoolVar(&f.ignoreExclude, "ignore-exclude-lb", false,
 		"let nodes announce that have the label node.kubernetes.io/exclude-from-external-load-balancers")
+	f.Var(&f.failback, "l2-failback",
+		"what becomes of an address when the node that had it comes back: `immediate` gives it back, never leaves it where it is; the same on all nodes")
+	f.BoolVar(&f.ignoreSubnets, "l2-ignore-subnets", false,
+		"do not prefer nodes with an interface in the subnet of an address; the same on all nodes")
 	f.StringVar(&f.drain.Taint, "drain-taint", "", "`key` of a taint on a node that is to hand all its addresses and routes over; default none")
 	f.StringVar(&f.drain.Annotation, "drain-annotation", "", "`key` of an annotation on such a node; default none")
 	f.StringVar(&f.exclusions, "exclude-interfaces-file", exclusionsFile,
 		"`path` of a file with patterns of interface names not to announce on; read again when it changes")
+	f.contested = announce.Defend
+	f.Var(&f.contested, "contested-address",
+		"what to do about an address that a station outside the cluster has, too: `defend` goes on announcing it (RFC 5227), yield does not announce it until that ends")
 	gossipFlags(f)
 	watchFlags(f)
 	f.DurationVar(&f.farewell, "bgp-farewell", time.Second,

@@ -69,14 +69,17 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 		return nil, err
 	}
 	links := link.New(log)
-	announcer := layer2.New(layer2.Options{Log: log, Registerer: registry})
+	events := kube.NewEventWriter(client, eventSource, f.node, log)
+	inventory := announce.NewInventory(f.class)
+	inventory.Drain = f.drain
+	contests := announce.NewContests(announce.ContestsConfig{Policy: f.contested, Inventory: inventory, Events: events, Log: log})
+	announcer := layer2.New(layer2.Options{Log: log, Registerer: registry, Heard: contests.Hear})
+	contests.LAN = announcer
+	registry.MustRegister(contests)
 	others, err := newSpeakers(f, announcer, log, registry)
 	if err != nil {
 		return nil, err
 	}
-	events := kube.NewEventWriter(client, eventSource, f.node, log)
-	inventory := announce.NewInventory(f.class)
-	inventory.Drain = f.drain
 	statuses := newStatuses(f, client, log)
 	routing := newRouting(log, registry)
 	watches, err := newWatches(client, f.options.Namespace, inventory, statuses)
@@ -85,13 +88,15 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 	}
 	loopConfig := announce.Config{
 		Node: lb.NodeName(f.node), IgnoreExcludeLabel: f.ignoreExclude,
+		Failback: f.failback, IgnoreSubnets: f.ignoreSubnets,
 		Inventory: inventory, Sources: watches.sources, Links: links, Exclusions: exclusions,
-		Layer2: announcer, Events: events, Statuses: statuses.layer2,
+		Layer2: announcer, Events: events, Statuses: statuses.layer2, Contests: contests,
 		BGP:     &announce.BGP{Router: routing.router, Guards: routing.guards, Statuses: statuses.bgp, DrainWait: f.drainWait},
 		Verdict: statuses.verdict, Log: log, Registerer: registry,
 	}
 	if others != nil { // a nil pointer in an interface would not be nil
 		loopConfig.Members, loopConfig.Handover = others.vigil, others.vigil
+		loopConfig.Facts, loopConfig.Rumours = others.facts, others.members
 	}
 	loop := announce.New(loopConfig)
 	if others != nil {
@@ -111,6 +116,7 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 	tasks = append(tasks,
 		run.Task{Name: "links", Run: links.Run},
 		run.Task{Name: "layer2", Run: announcer.Run},
+		run.Task{Name: "contests", Run: contests.Run},
 		run.Task{Name: "bgp", Run: routing.router.Run},
 		run.Task{Name: "bfd", Run: routing.bfd.Run},
 		run.Task{Name: "guards", Run: routing.guards.Run},

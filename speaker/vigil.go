@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -20,6 +21,7 @@ import (
 type speakers struct {
 	loop    *announce.Loop // set before Run
 	members *gossip.Members
+	facts   *announce.Facts
 	bfd     *bfd.Sessions
 	vigil   *vigil.Vigil
 }
@@ -32,6 +34,8 @@ func newSpeakers(f *flags, lan *layer2.Announcer, log *slog.Logger, reg promethe
 	w := new(speakers)
 	config := f.gossip
 	config.Leaving = w
+	w.facts = announce.NewFacts(lb.NodeName(f.node), uint64(time.Now().UnixNano())) // more than before a restart
+	config.Facts = w.facts
 	members, err := gossip.New(config, log, reg)
 	if err != nil {
 		return nil, err
