@@ -22,8 +22,8 @@
 //
 // Invariants:
 //
-//   - Nothing is announced or withdrawn before the informers have synced, the
-//     interfaces are known and membership has settled.
+//   - Nothing is announced or withdrawn before the informers have synced and the
+//     interfaces are known, and by Layer 2 not before membership has settled.
 //   - What has not changed is not told again: no Event, no log record, no write.
 //   - The loop never waits for the API server. Events and statuses are written in the
 //     background, bounded, and retried there.

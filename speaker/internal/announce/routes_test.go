@@ -221,6 +221,15 @@ type bgpSpeaker struct {
 // advertisements, and has settled.
 func inBGP(t *testing.T, f func(s *bgpSpeaker)) {
 	t.Helper()
+	inUnsettledBGP(t, func(s *bgpSpeaker) {
+		s.settle()
+		f(s)
+	})
+}
+
+// inUnsettledBGP is inBGP with a speaker that still waits.
+func inUnsettledBGP(t *testing.T, f func(s *bgpSpeaker)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &bgpSpeaker{
 			router: newFakeRouter(), bfd: &fakeBFD{sessions: make(map[bfd.Path]bfd.Config), heard: time.Second},
@@ -242,7 +251,6 @@ func inBGP(t *testing.T, f func(s *bgpSpeaker)) {
 		group.Go(func() { _ = statuses.Run(ctx) })
 		group.Go(func() { _ = s.BGP.Guards.Run(ctx) })
 		add(s.inventory, "web", "192.0.2.1")
-		s.settle()
 		f(s)
 		cancel()
 		group.Wait()
