@@ -47,7 +47,7 @@ func (a *Allocator) Adopt(claim Claim) Outcome {
 		g, ok := a.home(addr, claim.Service.PoolOf(addr))
 		if !ok {
 			c.shrunk = true
-			st.blame(c, noPoolContains(addr))
+			st.blame(c, a.atlas.absence(addr))
 			continue
 		}
 		if r := a.objection(c, g); r != nil {
@@ -152,7 +152,7 @@ func (a *Allocator) rehome(c *claimant, st *step) (lost bool) {
 		if ok {
 			st.blame(c, notAdmitted(next.pool, c))
 		} else {
-			st.blame(c, noPoolContains(g.addr))
+			st.blame(c, a.atlas.absence(g.addr))
 		}
 	}
 	c.shrunk = c.shrunk || lost && len(kept) > 0
@@ -266,8 +266,6 @@ func (a *Allocator) objection(c *claimant, g grant) *refusal {
 	}
 	return nil
 }
-
-func noPoolContains(addr netip.Addr) string { return fmt.Sprintf("no pool contains %s", addr) }
 
 // notAdmitted names the rule by which p keeps c out.
 func notAdmitted(p *pool, c *claimant) string {

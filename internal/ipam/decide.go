@@ -273,11 +273,11 @@ func (a *Allocator) eligible(c *claimant) ([][]*pool, *refusal) {
 	}
 	switch {
 	case !a.atlas.usable():
-		return nil, &refusal{lb.ReasonNoPool, "there is no usable pool; create an IPAddressPool, or see the conditions of those there are"}
+		return nil, &refusal{lb.ReasonNoPool, "there is no usable pool; create an IPAddressPool" + a.atlas.broken()}
 	case len(pinned)+len(open) == 0:
 		return nil, &refusal{
 			lb.ReasonNoMatchingPool,
-			"no pool serves this Service: each has autoAssign false or a serviceAllocation that does not select it",
+			"no pool serves this Service: each has autoAssign false or a serviceAllocation that does not select it" + a.atlas.broken(),
 		}
 	}
 	return [][]*pool{pinned, open}, nil

@@ -3,6 +3,7 @@
 package ipam
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -117,15 +118,42 @@ func newAtlas(pools []lb.Pool) *atlas {
 
 // find returns the place of addr in the pool that contains it and may give it.
 func (a *atlas) find(addr netip.Addr) (grant, bool) {
-	i := sort.Search(len(a.charts), func(i int) bool { return addr.Less(a.charts[i].First()) })
-	if i == 0 || !a.charts[i-1].Contains(addr) {
-		return grant{}, false
-	}
-	c := a.charts[i-1]
-	if !c.pool.v4.usable(addr) {
+	c, ok := a.chart(addr)
+	if !ok || !c.pool.v4.usable(addr) {
 		return grant{}, false
 	}
 	return grant{addr, c.pool, c.order}, true
+}
+
+// chart returns the range that contains addr.
+func (a *atlas) chart(addr netip.Addr) (chart, bool) {
+	i := sort.Search(len(a.charts), func(i int) bool { return addr.Less(a.charts[i].First()) })
+	if i == 0 || !a.charts[i-1].Contains(addr) {
+		return chart{}, false
+	}
+	return a.charts[i-1], true
+}
+
+// absence says why addr, which find does not find, has no place.
+func (a *atlas) absence(addr netip.Addr) string {
+	if c, ok := a.chart(addr); ok {
+		return fmt.Sprintf("pool %s has %s, but does not give it, because avoidBuggyIPs is set", c.pool.Name, addr)
+	}
+	return fmt.Sprintf("no pool contains %s%s", addr, a.broken())
+}
+
+// broken names the pools that are, for messages about what is missing. Empty: none is.
+func (a *atlas) broken() string {
+	var names []string
+	for _, p := range a.pools {
+		if p.Broken {
+			names = append(names, p.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "; invalid, and so left out: IPAddressPool " + listFirst(names) + ", see the condition Accepted"
 }
 
 // usable reports whether there is a pool that could give anything at all.

@@ -67,7 +67,7 @@ func (c *claimant) misfit() *refusal {
 func (a *Allocator) locate(c *claimant, addr netip.Addr) (grant, *refusal) {
 	g, ok := a.atlas.find(addr)
 	if !ok {
-		return g, &refusal{lb.ReasonOutsidePools, fmt.Sprintf("no usable pool contains the requested address %s", addr)}
+		return g, &refusal{lb.ReasonOutsidePools, "the Service asks for " + addr.String() + ", but " + a.atlas.absence(addr)}
 	}
 	if want := c.claim.Service.Pool; want != "" && want != g.pool.Name {
 		return g, &refusal{lb.ReasonOutsidePools, fmt.Sprintf("the requested address %s is in pool %s, not in pool %s, which the address-pool annotation names",

@@ -34,8 +34,10 @@ func TestRules(t *testing.T) {
 		"no pool": func(d *desk) {
 			d.claim("s")
 			d.want("s", "NoPool")
+			d.says("s", "create an IPAddressPool")
 			d.pools(pool("a", broken))
 			d.want("s", "NoPool")
+			d.says("s", "invalid", "IPAddressPool a")
 			d.pools(pool("a", v4a))
 			d.want("s", "192.0.2.1 a Allocated")
 		},
@@ -120,6 +122,7 @@ func TestRules(t *testing.T) {
 			}
 			d.claim("asks", asks("192.0.2.255"))
 			d.want("asks", "OutsidePools")
+			d.says("asks", "pool a has 192.0.2.255", "avoidBuggyIPs")
 		},
 		"pinned pools come first, by priority": func(d *desk) {
 			d.pools(pool("first", of("192.0.2.1", "192.0.2.1"), pinned(toNamespace("shop"))),

@@ -144,9 +144,9 @@ IPAddressPool metallb-system/b would not be accepted in full (Conflict):
 		"delete": {
 			flags: []string{"--prune", "--all"}, code: simulate.ExitDisrupts,
 			want: `EFFECT   SERVICE     FROM            TO   WHY
-lose     shop/api    192.0.2.2 (a)   -    no pool contains 192.0.2.2; there is no usable pool; create an IPAddressPool, or see the conditions of those there are
-lose     shop/web    192.0.2.1 (a)   -    no pool contains 192.0.2.1; there is no usable pool; create an IPAddressPool, or see the conditions of those there are
-wait     shop/late   -               -    there is no usable pool; create an IPAddressPool, or see the conditions of those there are
+lose     shop/api    192.0.2.2 (a)   -    no pool contains 192.0.2.2; there is no usable pool; create an IPAddressPool
+lose     shop/web    192.0.2.1 (a)   -    no pool contains 192.0.2.1; there is no usable pool; create an IPAddressPool
+wait     shop/late   -               -    there is no usable pool; create an IPAddressPool
 
 3 Services: 0 keep, 1 wait, 0 gain, 0 move, 2 lose
 `,
