@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/speaker/internal/layer2"
+	"github.com/herald-lb/herald/speaker/internal/plan"
+)
+
+// contend makes a verdict one that minds other stations: it may leave the address to
+// them. It is false if there is no verdict yet, because the LAN is being asked.
+func (l *Loop) contend(a netip.Addr, v *plan.Verdict, announcing bool) bool {
+	switch {
+	case l.Contests == nil:
+		return true
+	case !v.Announce:
+		l.Contests.Drop(a)
+		return true
+	case l.Contests.Yields(a):
+		leaveTo(v)
+		return true
+	case announcing || !l.ready.Load() || l.reporter.hasOwner(a):
+		return true // taken over, or known from before this process: nobody is to wait
+	}
+	return l.Contests.Clear(layer2.Announcement{Address: a, Interfaces: v.Interfaces})
+}
+
+// leaveTo makes a verdict one that leaves the address to the station that has it.
+func leaveTo(v *plan.Verdict) {
+	v.Announce = false
+	v.Decisions = slices.Clone(v.Decisions)
+	for i := range v.Decisions {
+		if v.Decisions[i].Reason == lb.ReasonAnnounced {
+			v.Decisions[i].Reason = lb.ReasonContested
+		}
+	}
+}
+
+// hasOwner says whether a node was elected to announce the address until now.
+func (r *reporter) hasOwner(a netip.Addr) bool {
+	for _, o := range r.records[a].outcomes {
+		if o.owner != "" {
+			return true
+		}
+	}
+	return false
+}

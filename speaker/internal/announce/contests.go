@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/herald-lb/herald/internal/kube"
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/speaker/internal/contest"
+	"github.com/herald-lb/herald/speaker/internal/layer2"
+)
+
+// ContestPolicy is what becomes of an address that another station has, too.
+type ContestPolicy string
+
+// The policies (RFC 5227, section 2.4).
+const (
+	// Defend goes on announcing the address, and announces it again when another station
+	// claims it, once in ten seconds at most.
+	Defend ContestPolicy = "defend"
+	// Yield does not announce the address until no other station has it.
+	Yield ContestPolicy = "yield"
+)
+
+// Set implements flag.Value.
+func (p *ContestPolicy) Set(s string) error {
+	switch ContestPolicy(s) {
+	case Defend, Yield:
+		*p = ContestPolicy(s)
+		return nil
+	}
+	return fmt.Errorf("want %s or %s", Defend, Yield)
+}
+
+// String implements flag.Value.
+func (p *ContestPolicy) String() string { return string(*p) }
+
+// LAN answers who else has an address. layer2.Announcer does.
+type LAN interface {
+	// Who asks who else has the addresses. It takes some tens of milliseconds.
+	Who(context.Context, []layer2.Announcement) map[netip.Addr]layer2.Claim
+	// Repeat announces an address again.
+	Repeat(netip.Addr)
+	// Announced returns what is announced of an address; false if nothing is.
+	Announced(netip.Addr) (layer2.Announcement, bool)
+}
+
+// Reasons of Events on Services.
+const (
+	eventContested = "AddressContested"
+	eventSettled   = "AddressSettled"
+)
+
+const (
+	// probesAtOnce bounds the addresses of one question, each of which takes three
+	// packets: where ten thousand Services are made at once, some wait a little.
+	probesAtOnce = 256
+	// probeCounts is how long the outcome of a probe is kept for the loop.
+	probeCounts = time.Minute
+	// claimsWaiting bounds the claims that wait to be looked at; they are repeated.
+	claimsWaiting = 64
+)
+
+// Contests finds out when an address that this node announces, or is about to announce
+// for the first time, is another station's, too. All methods may be called from several
+// goroutines at once.
+type Contests struct {
+	ContestsConfig
+	heard chan layer2.Claim
+	bell  chan struct{} // probes are waiting
+
+	mu      sync.Mutex // guards what follows
+	machine contest.Machine
+	// announced are the contested addresses as they are announced, or would be.
+	announced map[netip.Addr]layer2.Announcement
+	waiting   []layer2.Announcement
+	probing   map[netip.Addr]struct{}  // waiting, or being asked for
+	probed    map[netip.Addr]time.Time // when the outcome was known
+	claims    uint64
+}
+
+// ContestsConfig says what Contests work with. LAN is set before Run.
+type ContestsConfig struct {
+	LAN       LAN
+	Policy    ContestPolicy
+	Inventory *Inventory
+	Events    Events
+	Log       *slog.Logger
+}
+
+// NewContests returns Contests that look at nothing yet.
+func NewContests(c ContestsConfig) *Contests {
+	return &Contests{
+		ContestsConfig: c,
+		heard:          make(chan layer2.Claim, claimsWaiting),
+		bell:           make(chan struct{}, 1),
+		announced:      make(map[netip.Addr]layer2.Announcement),
+		probing:        make(map[netip.Addr]struct{}),
+		probed:         make(map[netip.Addr]time.Time),
+	}
+}
+
+// Hear takes a claim. It does not block.
+func (c *Contests) Hear(claim layer2.Claim) {
+	select {
+	case c.heard <- claim:
+	default: // whoever means it claims again
+	}
+}
+
+// Clear says whether an address may be announced for the first time: whether it has been
+// asked for, whatever the answer. If not it is asked for, and the loop decides again when
+// there is an answer.
+func (c *Contests) Clear(n layer2.Announcement) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.probed[n.Address]; ok {
+		delete(c.probed, n.Address)
+		return true
+	}
+	if _, ok := c.probing[n.Address]; !ok {
+		c.probing[n.Address] = struct{}{}
+		c.waiting = append(c.waiting, n)
+		ring(c.bell)
+	}
+	return false
+}
+
+// Yields says whether an address is left to another station.
+func (c *Contests) Yields(a netip.Addr) bool {
+	if c.Policy != Yield {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, contested := c.machine.Contested(a)
+	return contested
+}
+
+// Drop forgets an address that this node is not to announce.
+func (c *Contests) Drop(a netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.machine.Forget(a)
+	delete(c.announced, a)
+	delete(c.probed, a)
+}
+
+// Run looks at claims and asks, until ctx ends, and then returns nil.
+func (c *Contests) Run(ctx context.Context) error {
+	var group errgroup.Group
+	group.Go(func() error { return c.probe(ctx) })
+	group.Go(func() error { return c.watch(ctx) })
+	return group.Wait()
+}
+
+// probe asks for addresses that are to be announced for the first time. It is apart from
+// watch so that they wait for nothing else.
+func (c *Contests) probe(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.bell:
+		}
+		for batch := c.next(); len(batch) > 0 && ctx.Err() == nil; batch = c.next() {
+			c.conclude(batch, c.LAN.Who(ctx, batch), true)
+		}
+	}
+}
+
+// next takes addresses that wait to be probed.
+func (c *Contests) next() []layer2.Announcement {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := min(len(c.waiting), probesAtOnce)
+	batch := c.waiting[:n:n]
+	if c.waiting = c.waiting[n:]; len(c.waiting) == 0 {
+		c.waiting = nil
+	}
+	return batch
+}
+
+// watch takes claims, and asks for addresses that are or may be contested.
+func (c *Contests) watch(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case claim := <-c.heard:
+			c.claimed(claim)
+		case <-timer.C:
+			if due := c.due(); len(due) > 0 {
+				c.conclude(due, c.LAN.Who(ctx, due), false)
+			}
+		}
+		c.mu.Lock()
+		next, ok := c.machine.Next()
+		c.mu.Unlock()
+		if ok {
+			timer.Reset(time.Until(next))
+		}
+	}
+}
+
+// claimed takes a claim.
+func (c *Contests) claimed(claim layer2.Claim) {
+	n, ok := c.LAN.Announced(claim.Address)
+	if !ok {
+		return
+	}
+	by := contest.Station{MAC: claim.MAC, Interface: claim.Interface}
+	c.mu.Lock()
+	c.claims++
+	c.announced[claim.Address] = n
+	defend, change := c.machine.Hear(claim.Address, by, time.Now())
+	c.mu.Unlock()
+	c.Log.Info("another station claims an address", lb.LogKeyIP, claim.Address,
+		"mac", net.HardwareAddr(claim.MAC[:]).String(), lb.LogKeyInterface, claim.Interface)
+	if defend && c.Policy == Defend {
+		c.LAN.Repeat(claim.Address)
+	}
+	c.tell(claim.Address, by, change)
+}
+
+// due returns what to ask for now.
+func (c *Contests) due() []layer2.Announcement {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var due []layer2.Announcement
+	for _, a := range c.machine.Due(time.Now()) {
+		due = append(due, c.announced[a])
+	}
+	return due
+}
+
+// conclude takes what came of asking. First is whether nothing was announced yet.
+func (c *Contests) conclude(asked []layer2.Announcement, found map[netip.Addr]layer2.Claim, first bool) {
+	type finding struct {
+		address netip.Addr
+		by      contest.Station
+		change  contest.Change
+	}
+	var findings []finding
+	now := time.Now()
+	c.mu.Lock()
+	for _, n := range asked {
+		f := finding{address: n.Address}
+		if claim, ok := found[n.Address]; ok {
+			f.by = contest.Station{MAC: claim.MAC, Interface: claim.Interface}
+			f.change = c.machine.Find(n.Address, f.by, now)
+			c.announced[n.Address] = n
+		} else {
+			f.by, _ = c.machine.Contested(n.Address)
+			f.change = c.machine.Miss(n.Address, now)
+		}
+		if first {
+			delete(c.probing, n.Address)
+			c.probed[n.Address] = now
+		}
+		findings = append(findings, f)
+	}
+	for a, at := range c.probed { // nobody has come for it
+		if now.Sub(at) > probeCounts {
+			delete(c.probed, a)
+		}
+	}
+	c.mu.Unlock()
+	for _, f := range findings {
+		c.tell(f.address, f.by, f.change)
+	}
+	if first {
+		c.Inventory.again(asked)
+	}
+}
+
+// tell tells users and the loop of a change.
+func (c *Contests) tell(a netip.Addr, by contest.Station, change contest.Change) {
+	mac := net.HardwareAddr(by.MAC[:]).String()
+	switch change {
+	case contest.None:
+		return
+	case contest.Began:
+		c.Log.Warn("another station has an address", lb.LogKeyIP, a, "mac", mac, lb.LogKeyInterface, by.Interface, "policy", c.Policy)
+		c.event(a, corev1.EventTypeWarning, eventContested, fmt.Sprintf(
+			"%s is also used by the station %s, heard on %s; this node %s. Find that station, or take the address out of the pool",
+			a, mac, by.Interface, c.Policy.words()))
+	case contest.Ended:
+		c.Log.Info("no other station has an address any more", lb.LogKeyIP, a, "mac", mac)
+		c.event(a, corev1.EventTypeNormal, eventSettled, fmt.Sprintf("%s is no longer used by the station %s", a, mac))
+	}
+	c.Inventory.again([]layer2.Announcement{{Address: a}})
+}
+
+func (p ContestPolicy) words() string {
+	if p == Yield {
+		return "does not announce it until that ends"
+	}
+	return "goes on announcing it"
+}
+
+// Describe is a prometheus.Collector's.
+func (c *Contests) Describe(to chan<- *prometheus.Desc) {
+	to <- contestedDesc()
+	to <- claimsDesc()
+}
+
+// Collect is a prometheus.Collector's.
+func (c *Contests) Collect(to chan<- prometheus.Metric) {
+	c.mu.Lock()
+	all, claims := c.machine.All(), c.claims
+	c.mu.Unlock()
+	to <- prometheus.MustNewConstMetric(claimsDesc(), prometheus.CounterValue, float64(claims))
+	for a, by := range all {
+		to <- prometheus.MustNewConstMetric(contestedDesc(), prometheus.GaugeValue, 1, a.String(), net.HardwareAddr(by.MAC[:]).String())
+	}
+}
+
+func contestedDesc() *prometheus.Desc {
+	return prometheus.NewDesc("herald_layer2_contested",
+		"1 for each address of this node that another station has, too, by that station's hardware address.", []string{"ip", "mac"}, nil)
+}
+
+func claimsDesc() *prometheus.Desc {
+	return prometheus.NewDesc("herald_layer2_claims_total",
+		"Claims of addresses of this node by other stations, heard on the LAN. When an address changes hands there may be one or two.", nil, nil)
+}
+
+// event writes an Event for each Service that holds the address.
+func (c *Contests) event(a netip.Addr, kind, reason, message string) {
+	for _, s := range c.Inventory.sharers(a) {
+		if uid := c.Inventory.uid(s.Service.Name); uid != "" {
+			c.Events.Write(kube.Event{Service: s.Service.Name, UID: uid, Type: kind, Reason: reason, Message: message})
+		}
+	}
+}
+
+// again has the loop decide on addresses again.
+func (v *Inventory) again(announcements []layer2.Announcement) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, n := range announcements {
+		if len(v.holders[n.Address]) > 0 {
+			v.dirty[n.Address] = struct{}{}
+		}
+	}
+	ring(v.changed)
+}

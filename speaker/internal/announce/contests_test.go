@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/herald-lb/herald/speaker/internal/layer2"
+)
+
+// questionTakes is how long fakeLAN takes to ask.
+const questionTakes = 40 * time.Millisecond
+
+var squatter = [6]byte{2, 0xff}
+
+// fakeLAN has stations that answer for addresses.
+type fakeLAN struct {
+	layer2 *fakeLayer2
+
+	mu       sync.Mutex // guards what follows
+	stations map[netip.Addr][6]byte
+	asked    []int // addresses of each question
+	repeated int
+}
+
+func (f *fakeLAN) Who(ctx context.Context, addresses []layer2.Announcement) map[netip.Addr]layer2.Claim {
+	timer := time.NewTimer(questionTakes)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, len(addresses))
+	found := make(map[netip.Addr]layer2.Claim)
+	for _, n := range addresses {
+		if mac, ok := f.stations[n.Address]; ok {
+			found[n.Address] = layer2.Claim{Address: n.Address, Interface: "eth0", MAC: mac}
+		}
+	}
+	return found
+}
+
+func (f *fakeLAN) Repeat(netip.Addr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.repeated++
+}
+
+func (f *fakeLAN) Announced(a netip.Addr) (layer2.Announcement, bool) {
+	f.layer2.mu.Lock()
+	defer f.layer2.mu.Unlock()
+	interfaces, ok := f.layer2.announced[a]
+	return layer2.Announcement{Address: a, Interfaces: interfaces}, ok
+}
+
+// set has a station answer for an address, or none if mac is zero.
+func (f *fakeLAN) set(a string, mac [6]byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stations = map[netip.Addr][6]byte{}; mac != ([6]byte{}) {
+		f.stations[netip.MustParseAddr(a)] = mac
+	}
+}
+
+func (f *fakeLAN) questions() []int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked
+}
+
+// contested runs f with a speaker on node a that minds other stations. It has settled
+// with one address, and asked nobody for it.
+func contested(t *testing.T, policy ContestPolicy, f func(s *speaker, c *Contests, lan *fakeLAN)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		var contests *Contests
+		s := newSpeaker(t, "a", newFakeStatusAPI(), func(c *Config) {
+			contests = NewContests(ContestsConfig{Policy: policy, Inventory: c.Inventory, Events: c.Events, Log: slog.New(slog.DiscardHandler)})
+			c.Contests = contests
+		})
+		lan := &fakeLAN{layer2: s.layer2}
+		contests.LAN = lan
+		s.registry.MustRegister(contests)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- contests.Run(ctx) }()
+		defer func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Errorf("contests: %v", err)
+			}
+		}()
+		defer s.start()()
+		fill(s.inventory, "a")
+		add(s.inventory, "old", "192.0.2.1")
+		s.settle()
+		s.expectAnnounced("192.0.2.1")
+		if asked := lan.questions(); asked != nil {
+			t.Errorf("a speaker that starts asks %v, want nothing: others may be taken over", asked)
+		}
+		s.events.take()
+		f(s, contests, lan)
+	})
+}
+
+func (s *speaker) expectContested(want string) {
+	s.t.Helper()
+	text := ""
+	if want != "" {
+		text = "# HELP herald_layer2_contested 1 for each address of this node that another station has, too, by that station's hardware address.\n" +
+			"# TYPE herald_layer2_contested gauge\n" + `herald_layer2_contested{ip="` + want + `",mac="02:ff:00:00:00:00"} 1` + "\n"
+	}
+	if err := testutil.GatherAndCompare(s.registry, strings.NewReader(text), "herald_layer2_contested"); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// The first announcement of an address waits for the answer of the LAN, and no longer.
+func TestNewAddressIsAskedFor(t *testing.T) {
+	contested(t, Defend, func(s *speaker, _ *Contests, lan *fakeLAN) {
+		add(s.inventory, "web", "192.0.2.2")
+		add(s.inventory, "api", "192.0.2.3")
+		synctest.Wait()
+		s.expectAnnounced("192.0.2.1")
+		time.Sleep(2 * questionTakes)
+		synctest.Wait()
+		s.expectAnnounced("192.0.2.1", "192.0.2.2", "192.0.2.3")
+		s.expectEvents("default/api nodeAssigned uid-api", "default/web nodeAssigned uid-web")
+		sum := 0
+		for _, n := range lan.questions() {
+			sum += n
+		}
+		if sum != 2 {
+			t.Errorf("questions for %v addresses, want each once", lan.questions())
+		}
+	})
+}
+
+func TestDefend(t *testing.T) {
+	contested(t, Defend, func(s *speaker, c *Contests, lan *fakeLAN) {
+		lan.set("192.0.2.2", squatter)
+		add(s.inventory, "web", "192.0.2.2")
+		time.Sleep(2 * questionTakes)
+		s.quiesce()
+		s.expectAnnounced("192.0.2.1", "192.0.2.2")
+		s.expectEvents("default/web AddressContested uid-web", "default/web nodeAssigned uid-web")
+		s.expectContested("192.0.2.2")
+
+		for range 3 {
+			c.Hear(layer2.Claim{Address: netip.MustParseAddr("192.0.2.2"), Interface: "eth0", MAC: squatter})
+		}
+		synctest.Wait()
+		if lan.repeated != 1 {
+			t.Errorf("announced again %d times after three claims at once, want once", lan.repeated)
+		}
+		lan.set("192.0.2.2", [6]byte{})
+		time.Sleep(time.Minute)
+		s.expectEvents("default/web AddressSettled uid-web")
+		s.expectContested("")
+	})
+}
+
+func TestYield(t *testing.T) {
+	contested(t, Yield, func(s *speaker, c *Contests, lan *fakeLAN) {
+		lan.set("192.0.2.1", squatter)
+		c.Hear(layer2.Claim{Address: netip.MustParseAddr("192.0.2.1"), Interface: "eth0", MAC: squatter})
+		time.Sleep(time.Second)
+		s.expectAnnounced("192.0.2.1")
+		time.Sleep(5 * time.Second)
+		s.quiesce()
+		s.expectAnnounced()
+		s.expectEvents("default/old AddressContested uid-old")
+		s.expectContested("192.0.2.1")
+
+		lan.set("192.0.2.1", [6]byte{})
+		time.Sleep(time.Minute)
+		s.quiesce()
+		s.expectAnnounced("192.0.2.1")
+		s.expectEvents("default/old AddressSettled uid-old", "default/old nodeAssigned uid-old")
+		if lan.repeated != 0 {
+			t.Error("an address is defended that is to be yielded")
+		}
+	})
+}
+
+// A claim that nobody answers for was a speaker that had not heard of this one yet.
+func TestClaimInPassing(t *testing.T) {
+	contested(t, Yield, func(s *speaker, c *Contests, _ *fakeLAN) {
+		c.Hear(layer2.Claim{Address: netip.MustParseAddr("192.0.2.1"), Interface: "eth0", MAC: squatter})
+		c.Hear(layer2.Claim{Address: netip.MustParseAddr("192.0.2.9"), Interface: "eth0", MAC: squatter}) // not ours
+		time.Sleep(5 * time.Minute)
+		s.quiesce()
+		s.expectAnnounced("192.0.2.1")
+		s.expectEvents()
+	})
+}
