@@ -122,7 +122,8 @@ func TestAssemble(t *testing.T) {
 	want := []string{
 		"health server", "metrics server", "services", "endpoint slices", "nodes", "address pools", "advertisements",
 		"statuses of this node", "peers", "BGP advertisements", "BFD profiles", "communities", "secrets", "BGP statuses of this node",
-		"links", "layer2", "bgp", "bfd", "guards", "events", "statuses", "bgp statuses", "sessions", "exclusions",
+		"links", "layer2", "contests", "bgp", "bfd", "guards", "events", "statuses", "bgp statuses", "configuration state",
+		"sessions", "exclusions",
 		"watch", "vigil", "announcements",
 		"bgp farewell", "gossip",
 	}
