@@ -5,6 +5,7 @@ GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 IMAGE    ?= herald-lb/herald:latest
 FUZZTIME ?= 20s
+FUZZED   ?= .
 LDFLAGS  := -s -w -X github.com/herald-lb/herald/internal/run.version=$(VERSION)
 CACHE    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/herald
 LINT     := $(CACHE)/golangci-lint-$(shell sed -n 's|.*/golangci-lint/v2 \(v[^ ]*\).*|\1|p' tools/lint/go.mod)
@@ -45,8 +46,8 @@ test: root deps build unit ## Run every test there is: unit, wire, API, stories 
 e2e: root deps build ## Run the stories that are judged from outside; RUN=name picks some
 	$(GO) test -count=1 -v -timeout 55m ./e2e/stories/... -run '$(RUN)'
 
-fuzz: ## Fuzz each parser for a short, fixed time; FUZZTIME=20s
-	@set -e; grep -rHoE '^func Fuzz\w+' --include='*_test.go' . | while IFS=':' read -r file func; do \
+fuzz: ## Fuzz each parser for a short, fixed time; FUZZTIME=20s, FUZZED=directories
+	@set -e; grep -rHoE '^func Fuzz\w+' --include='*_test.go' $(FUZZED) | while IFS=':' read -r file func; do \
 		echo "$$file $${func#func }"; \
 		(cd "$$(dirname "$$file")" && $(GO) test -run '^$$' -fuzz "^$${func#func }$$" -fuzzminimizetime 5x -fuzztime $(FUZZTIME) .); \
 	done
