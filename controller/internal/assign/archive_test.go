@@ -46,13 +46,19 @@ func (c *cluster) put(name lb.ReservationName, now *v1alpha1.AddressReservation)
 	if o := firstObject(now, old); o != nil {
 		service.Name = o.Spec.ServiceName
 	}
-	c.seq++
-	c.notices = append(c.notices, notice{name: service, seq: c.seq, show: func() {
+	tell := func(about lb.ServiceName, show func()) {
+		c.seq++
+		c.notices = append(c.notices, notice{name: about, seq: c.seq, show: show})
+	}
+	tell(service, func() {
 		delete(c.reserve.shown, name)
 		if now != nil {
 			c.reserve.shown[name] = now
 		}
-	}})
+	})
+	if old != nil && old.Spec.ServiceName != service.Name { // made anew, for another Service
+		tell(lb.ServiceName{Namespace: name.Namespace, Name: old.Spec.ServiceName}, func() {})
+	}
 	select {
 	case c.bell <- struct{}{}:
 	default:

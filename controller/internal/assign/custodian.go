@@ -107,7 +107,8 @@ func (c *custodian) look(name lb.ServiceName, present bool) []ipam.Outcome {
 		valid = append(valid, ipam.Reservation{Reservation: &reservation, NamespaceLabels: c.objects.namespaceLabels(name.Namespace)})
 	}
 	for _, gone := range c.named[name] {
-		if !slices.Contains(names, gone) {
+		// One made anew under its name may be for another Service.
+		if d, ok := c.deeds[gone]; ok && d.Service == name && !slices.Contains(names, gone) {
 			c.forget(gone)
 		}
 	}

@@ -244,6 +244,25 @@ func TestReservationFollowsAnnotation(t *testing.T) {
 	})
 }
 
+// A reservation is deleted and made anew under its name, for another Service, faster than
+// the informer tells.
+func TestReservationMadeAnewForAnother(t *testing.T) {
+	story(t, map[string]string{"a": "192.0.2.1-192.0.2.9"}, func(s *stage) {
+		s.start()
+		r := s.reservation("mine", keeps("web", 0, "192.0.2.1"))
+		s.wantReservation(r, "Held Accepted")
+		s.reservation("mine", func(o *v1alpha1.AddressReservation) {
+			o.UID, o.Status = "anew", v1alpha1.AddressReservationStatus{}
+			keeps("db", 0, "192.0.2.2")(o)
+		})
+		s.wantReservation(r, "Held Accepted")
+		s.want(s.create("web"), "192.0.2.1")
+		s.want(s.create("other"), "192.0.2.3")
+		s.want(s.create("db"), "192.0.2.2")
+		s.wantReservation(r, "Bound Accepted")
+	})
+}
+
 // Of a Service that others serve nothing is kept, whatever it asks for: also when it was
 // ours, under the same name, before.
 func TestNothingIsKeptForAnotherClass(t *testing.T) {
