@@ -96,6 +96,9 @@ func (m *Machine) Members(alive map[lb.NodeName]struct{}, left func(lb.NodeName)
 		}
 		if !n.member {
 			n.member = true
+			if n.standing == gone {
+				m.tell(Back, name)
+			}
 			m.trust(name, n)
 		}
 	}
@@ -125,10 +128,14 @@ func (m *Machine) Up(name lb.NodeName) {
 		return // gossip will introduce it
 	}
 	n.session, n.watched = true, true
-	if n.standing != suspected && n.standing != gone {
+	switch n.standing {
+	case absent, trusted:
 		return
+	case suspected:
+		m.tell(Here, name)
+	case gone:
+		m.tell(Back, name)
 	}
-	m.tell(Here, name)
 	if !n.member {
 		m.out.Seek = append(m.out.Seek, name)
 	}
@@ -165,7 +172,7 @@ func (m *Machine) Told(t Message, now time.Time) {
 		return
 	}
 	n := m.nodes[t.Node]
-	if n == nil || n.session && t.Kind != Here {
+	if n == nil || n.session && (t.Kind == Suspect || t.Kind == Gone) {
 		return // we hear it ourselves
 	}
 	switch t.Kind {
@@ -173,7 +180,7 @@ func (m *Machine) Told(t Message, now time.Time) {
 		n.seconded = now
 	case Gone:
 		n.seconded, n.toldGone = now, true
-	case Here:
+	case Here, Back:
 		m.vouch(t.Node, n, now)
 		return
 	}
@@ -187,7 +194,7 @@ func (m *Machine) Told(t Message, now time.Time) {
 
 // toldOfSelf contradicts. That we are suspected is no matter: the LAN will tell.
 func (m *Machine) toldOfSelf(t Message) {
-	if t.Kind == Suspect {
+	if t.Kind == Suspect || t.Kind == Here {
 		return
 	}
 	if t.Kind == Gone {
@@ -371,8 +378,6 @@ func (m *Machine) trust(name lb.NodeName, n *node) {
 	switch n.standing {
 	case gone:
 		m.note(Returned, name, n.cause)
-		// On the other side of a partition it, or its heirs, may have claimed ours.
-		m.out.Renew = true
 	case suspected:
 		m.note(Cleared, name, n.cause)
 	case absent, trusted:
@@ -391,3 +396,6 @@ func (m *Machine) Lonely(name lb.NodeName) bool {
 
 // Doubting says whether this speaker was late and has not resumed.
 func (m *Machine) Doubting() bool { return !m.resume.IsZero() }
+
+// Only says whether no other speaker has ever been there.
+func (m *Machine) Only() bool { return len(m.nodes) == 0 }

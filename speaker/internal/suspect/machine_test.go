@@ -90,10 +90,9 @@ func TestNobodyAnswers(t *testing.T) {
 	// Gossip comes to the same, later.
 	w.Members(names("c"), nobodyLeft, w.now)
 	w.expect(w.Take(), suspect.Output{})
-	// It is heard of before gossip knows: everybody is told, and what is ours announced
-	// again.
+	// It is heard of before gossip knows: everybody is told.
 	w.Up("b")
-	w.expect(w.Take(), suspect.Output{Changed: true, Tell: say(suspect.Here, "b"), Seek: []lb.NodeName{"b"}, Renew: true})
+	w.expect(w.Take(), suspect.Output{Changed: true, Tell: say(suspect.Back, "b"), Seek: []lb.NodeName{"b"}})
 	w.expectPresent("b", "c")
 }
 
@@ -253,6 +252,9 @@ func TestLate(t *testing.T) {
 	// Without having been late it contradicts at once.
 	w.Told(suspect.Message{Kind: suspect.Gone, Node: "a", By: "b"}, w.now)
 	w.expect(w.Take(), suspect.Output{Renew: true, Tell: say(suspect.Here, "a")})
+	// Who is back for others announces again what they may have claimed.
+	w.Told(suspect.Message{Kind: suspect.Back, Node: "a", By: "b"}, w.now)
+	w.expect(w.Take(), suspect.Output{Renew: true})
 	// What is only suspected needs no answer: the LAN gives it.
 	w.Told(suspect.Message{Kind: suspect.Suspect, Node: "a", By: "b"}, w.now)
 	w.expect(w.Take(), suspect.Output{})

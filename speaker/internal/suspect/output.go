@@ -16,7 +16,8 @@ type Output struct {
 	Seek []lb.NodeName
 	// Resume says to answer again after having been late.
 	Resume bool
-	// Renew says to announce again all that is announced: others may have done so.
+	// Renew says to announce again all that is announced, and that others who have done
+	// so may stop.
 	Renew bool
 	// Notes are for the log.
 	Notes []Note
@@ -37,6 +38,7 @@ const (
 	Suspect Kind = 's' // the node has fallen silent
 	Gone    Kind = 'g' // By has taken over from the node
 	Here    Kind = 'h' // the node is there
+	Back    Kind = 'b' // the node is there, and By had taken over from it, or believed so
 )
 
 // Message is what a speaker says about another, or about itself.

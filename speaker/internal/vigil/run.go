@@ -5,6 +5,7 @@ package vigil
 import (
 	"context"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -85,7 +86,7 @@ func (v *Vigil) Run(ctx context.Context) error {
 // settle begins: the others may rely on this speaker from now on.
 func (v *Vigil) settle() {
 	v.takeMembers()
-	v.act(context.Background(), nil)
+	v.publish()
 	close(v.settled)
 	v.tell(encode(suspect.Here, v.Node, v.Node, v.number()))
 	v.watch()
@@ -154,7 +155,11 @@ func (v *Vigil) beat() {
 	}
 	v.pulse = now
 	v.machine.Advance(now)
-	if !v.machine.Doubting() {
+	switch {
+	case v.machine.Doubting():
+	case v.machine.Only():
+		v.LAN.Extend(time.Time{}) // there is nobody to take over
+	default:
 		v.LAN.Extend(now.Add(lease))
 	}
 }
@@ -169,9 +174,7 @@ func (v *Vigil) act(ctx context.Context, questions *errgroup.Group) {
 		v.metrics.set(v.machine.Counts())
 	}
 	if o.Changed {
-		v.mu.Lock()
-		v.present = v.machine.Present()
-		v.mu.Unlock()
+		v.publish()
 		ring(v.changed)
 	}
 	for _, m := range o.Tell {
@@ -189,7 +192,16 @@ func (v *Vigil) act(ctx context.Context, questions *errgroup.Group) {
 	}
 	if o.Renew && v.hasSettled() {
 		v.LAN.Renew()
+		v.SayReady()
 	}
+}
+
+// publish makes Alive say what the machine does.
+func (v *Vigil) publish() {
+	present := v.machine.Present()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.present = present
 }
 
 func (v *Vigil) log(n suspect.Note) {
@@ -282,10 +294,14 @@ func (v *Vigil) watch() {
 		}
 	}
 	slices.Sort(others)
+	local := v.Address
+	if local.IsUnspecified() {
+		local = netip.Addr{} // the kernel chooses
+	}
 	wanted := make(map[lb.NodeName]watched)
 	for _, name := range neighbors(v.Node, others) {
 		wanted[name] = watched{
-			bfd.Path{Peer: peers[name], Local: v.Address, Multihop: true},
+			bfd.Path{Peer: peers[name], Local: local, Multihop: true},
 			bfd.Config{
 				TransmitInterval: v.Interval, ReceiveInterval: v.Interval, SlowInterval: max(slowInterval, v.Interval),
 				DetectMultiplier: multiplier, MinimumTTL: farthest,
