@@ -137,9 +137,25 @@ func TestOnlyTheBadPeerSuffers(t *testing.T) {
 			t.Errorf("families are %s, want ipv4-unicast only", s.Families)
 		}
 		awaitCount(t, r, 1)
+		w.awaitProblem(t, "tor", "routes of ipv6-unicast are not advertised: the peer has no capability for it")
 		w.awaitProblem(t, "invalid", "local ASN 0 is reserved")
 		if s := w.Snapshot()["silent"]; s.State == bgp.Established {
 			t.Error("a session with nobody is up")
 		}
+	})
+}
+
+// Why there is no session is said in a word, whatever it is.
+func TestWhatIsInTheWay(t *testing.T) {
+	withRouters(t, expecting(bgptest.Neighbor{Address: node4, NoIPv6: true}), func(t *testing.T, _ bgptest.Router) {
+		w := run(t)
+		family, closed, away := peer(), peer(), peer()
+		family.Families = bgp.IPv6Unicast
+		closed.Port = 1
+		away.Address = addr("203.0.113.77")
+		w.Peers(map[bgp.PeerName]bgp.Peer{"family": family, "closed": closed, "away": away})
+		w.awaitNotification(t, "family", "sent OPEN Message Error, Unsupported Capability (the peer has no capability for ipv6-unicast)")
+		w.awaitProblem(t, "closed", "connection refused")
+		w.awaitProblem(t, "away", "network is unreachable")
 	})
 }

@@ -186,11 +186,12 @@ func jitter(d time.Duration) time.Duration {
 func (r *relay) accept() {
 	for {
 		conn, err := r.listener.AcceptTCP()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
 		if err != nil {
-			continue // that one went before it was accepted
+			if !errors.Is(err, net.ErrClosed) {
+				r.observer.unreached(fmt.Errorf("listen for our own BGP speaker: %w", err))
+				r.cancel() // another relay may fare better
+			}
+			return
 		}
 		r.mu.Lock()
 		if len(r.inner) == strangers {
