@@ -169,6 +169,27 @@ func lastWord(t *testing.T, conn net.Conn) (code, subcode byte) {
 	return last[19], last[20]
 }
 
+// A router that does not know us closes the connection without a word.
+func TestClosedConnection(t *testing.T) {
+	linktest.Host(t).Up(t, "lo")
+	l, err := net.Listen("tcp", "127.0.0.2:1790")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
+			_ = conn.Close()
+		}
+	}()
+	w := run(t)
+	w.Peers(map[bgp.PeerName]bgp.Peer{"tor": (&hostile{address: addr("127.0.0.2")}).peer()})
+	w.awaitProblem(t, "tor", "the router ends the connection and does not say why")
+	_ = l.Close()
+	<-ended
+}
+
 // What is wrong with path attributes costs nothing at all (RFC 7606): the routes are
 // refused anyway.
 func TestMalformedAttributes(t *testing.T) {

@@ -3,7 +3,9 @@
 package bgp
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
@@ -112,8 +114,11 @@ func (s *session) over(err error) {
 	now := time.Now()
 	s.mu.Lock()
 	was, since := s.status.State, s.status.Since
-	if err != nil && was == Established && s.unreachable == nil {
-		s.unreachable = fmt.Errorf("connection lost: %w", err)
+	if err != nil && s.unreachable == nil {
+		s.unreachable = fmt.Errorf("connection lost: %w", bare(err))
+		if was != Established {
+			s.unreachable = fmt.Errorf("the router ends the connection and does not say why; is this node a neighbor there? %w", bare(err))
+		}
 	}
 	s.notBefore = now.Add(s.penance.after(was == Established, now.Sub(since), s.accused))
 	s.accused = false
@@ -122,6 +127,15 @@ func (s *session) over(err error) {
 	s.mu.Unlock()
 	ring(s.bell)
 	s.tell()
+}
+
+// bare returns an error without the ports of the connection: the same thing is the same
+// words.
+func bare(err error) error {
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		return e.Err
+	}
+	return err
 }
 
 const (
