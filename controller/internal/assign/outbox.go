@@ -176,17 +176,23 @@ func (o *outbox) rewrite(name lb.ServiceName, l *letter, change func()) {
 // backlog returns how many Services wait for a write.
 func (o *outbox) backlog() int { return o.queue.Len() }
 
-// giveWay holds an Event back while Services wait for a write, though not for ever:
-// news that never come are none. To the API server an Event costs as much as an address.
+// giveWay holds an Event back for a moment while Services wait for a write, and in a
+// crowd until it is over. To the API server an Event costs as much as an address.
 func (o *outbox) giveWay(ctx context.Context) {
 	if o.backlog() == 0 && o.pace.calm() {
 		return
 	}
-	pause := time.NewTimer(trickle)
+	pause := time.NewTicker(trickle)
 	defer pause.Stop()
-	select {
-	case <-ctx.Done():
-	case <-pause.C:
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-pause.C:
+		}
+		if !o.pace.crowded(o.backlog()) {
+			return
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ const (
 	crowd       = 20
 	crowdWindow = 500 * time.Millisecond
 	// generosity is how much longer than a write the pause after it is in a crowd.
-	generosity = 5
+	generosity = 10
 	// crowdBacklog is how many Services may wait for a write in favour of those who make
 	// more. It takes an API server about ten seconds to write so many.
 	crowdBacklog = 5000

@@ -62,7 +62,7 @@ func TestPace(t *testing.T) {
 		{"nobody makes Services", 0, 100, full, full + writers},
 		{"now and then one", 100 * time.Millisecond, 100, full, full + writers},
 		// What was on its way when the crowd began is written at once.
-		{"a crowd", time.Millisecond, 100, 30, 40 + 4*writers},
+		{"a crowd", time.Millisecond, 100, 18, 24 + 4*writers},
 		{"a crowd for too long", time.Millisecond, crowdBacklog, full, full + writers},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -23,6 +23,7 @@ type options struct {
 	faults, families         []string
 	load                     int
 	loss                     int
+	soak                     time.Duration
 	flags                    string
 	dir                      string
 }
@@ -39,6 +40,7 @@ func run() int {
 	flag.StringVar(&families, "family", "4,6", "address families")
 	flag.IntVar(&o.load, "load", 0, "`number` of busy loops beside")
 	flag.IntVar(&o.loss, "loss", 0, "`percent` of frames lost on the links of all nodes")
+	flag.DurationVar(&o.soak, "soak", 0, "`time` to do no harm instead, and to count takeovers that should not be")
 	flag.StringVar(&o.flags, "speaker-flags", "", "flags to add to the speakers, separated by blanks")
 	flag.StringVar(&o.dir, "dir", "", "`directory` for logs, which is kept")
 	out := flag.String("out", "out/failover.json", "where to write the results")
@@ -70,6 +72,8 @@ type result struct {
 	// Late is how late the client itself was at worst, in milliseconds.
 	Late float64 `json:"late"`
 	Met  bool    `json:"met"`
+	// Note is what else is to be known.
+	Note string `json:"note,omitempty"`
 }
 
 // goal bounds the 95th percentile, in milliseconds.
@@ -88,11 +92,11 @@ func baseline(fault string) string {
 
 func print(results []result) error {
 	tw := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "MEASURED\tTRIALS\tP50\tP95\tMAX\tGOAL\tMET\tMETALLB\tCLIENT LATE")
+	fmt.Fprintln(tw, "MEASURED\tTRIALS\tP50\tP95\tMAX\tGOAL\tMET\tMETALLB\tCLIENT LATE\tNOTE")
 	for _, r := range results {
 		met := map[bool]string{true: "yes", false: "no"}[r.Met]
-		fmt.Fprintf(tw, "%s\t%d\t%.0f ms\t%.0f ms\t%.0f ms\tp95 <= %d ms\t%s\t%s ms\t%.0f ms\n",
-			r.Name, r.Trials, r.P50, r.P95, r.Max, goal, met, r.MetalLB, r.Late)
+		fmt.Fprintf(tw, "%s\t%d\t%.0f ms\t%.0f ms\t%.0f ms\tp95 <= %d ms\t%s\t%s ms\t%.0f ms\t%s\n",
+			r.Name, r.Trials, r.P50, r.P95, r.Max, goal, met, r.MetalLB, r.Late, r.Note)
 	}
 	return tw.Flush()
 }

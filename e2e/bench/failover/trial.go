@@ -29,7 +29,7 @@ const (
 	probed = 4
 	// before and after are how long the client is watched around a fault.
 	before = 300 * time.Millisecond
-	after  = 2 * time.Second
+	after  = 1200 * time.Millisecond
 )
 
 func measure(ctx context.Context, o options) (results []result, err error) {
@@ -56,6 +56,17 @@ func measure(ctx context.Context, o options) (results []result, err error) {
 		addresses, err := w.serve(ctx, family)
 		if err != nil {
 			return results, err
+		}
+		if o.soak > 0 {
+			if _, _, err := w.victim(ctx, addresses); err != nil {
+				return results, err
+			}
+			r, err := w.soak(ctx, family, addresses, o.soak)
+			results = append(results, r)
+			if err != nil {
+				return results, err
+			}
+			continue
 		}
 		for _, fault := range o.faults {
 			r, err := w.repeat(ctx, fault, family, addresses)
@@ -190,7 +201,7 @@ func (w *world) trial(ctx context.Context, fault string, victim *lab.Node, targe
 	group.Wait()
 	for _, p := range probes {
 		gap, late = max(gap, p.Longest().Length), max(late, p.Late())
-		if last, _ := p.Last(); time.Since(last.At) > time.Second {
+		if last, _ := p.Last(); time.Since(last.At) > after/2 {
 			err = errors.Join(err, errors.New("nobody has taken over"))
 		}
 	}
