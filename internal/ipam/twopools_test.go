@@ -86,6 +86,16 @@ func TestPairFromTwoPools(t *testing.T) {
 			d.release("one")
 			d.want("two", "192.0.2.1,2001:db8:a::1 four,six Allocated")
 		},
+		"who agrees does not wait behind one who does not": func(d *desk) {
+			d.pools(pool("four", v4a), pool("six", of("2001:db8:a::1", "2001:db8:a::1")))
+			d.claim("holder", v6Only)
+			d.claim("strict", requires)
+			d.claim("mixed", requires, anyPools)
+			d.want("mixed", "PoolFull")
+			d.release("holder")
+			d.want("mixed", "192.0.2.1,2001:db8:a::1 four,six Allocated")
+			d.want("strict", "FamilyMissing")
+		},
 		"a named pool is the only one": func(d *desk) {
 			d.pools(pool("four", v4a), pool("six", v6a))
 			d.claim("s", prefers, anyPools, inPool("four"))
