@@ -110,7 +110,7 @@ func inState(t *testing.T, api *fakeAPI, f func(*State)) {
 
 // settle waits for all writes that come without a new cause.
 func settle() {
-	time.Sleep(5 * time.Minute) //nolint:forbidigo // in a bubble
+	time.Sleep(5 * time.Minute)
 	synctest.Wait()
 }
 

@@ -36,9 +36,9 @@ func TestDrain(t *testing.T) {
 		expect(false, routes...)
 		s.inventory.OnNode(node("a"), drainedNode("a"))
 		expect(true, routes...)
-		time.Sleep(50 * time.Minute) //nolint:forbidigo // in a bubble
+		time.Sleep(50 * time.Minute)
 		expect(true, routes...)
-		time.Sleep(20 * time.Minute) //nolint:forbidigo // in a bubble
+		time.Sleep(20 * time.Minute)
 		expect(true)
 		s.expectBGPStatuses()
 		add(s.inventory, "db", "192.0.2.2")
@@ -51,7 +51,7 @@ func TestDrain(t *testing.T) {
 		s.inventory.OnNode(node("a"), drainedNode("a"))
 		expect(true, both...)
 		s.inventory.OnNode(drainedNode("a"), node("a"))
-		time.Sleep(2 * time.Hour) //nolint:forbidigo // in a bubble
+		time.Sleep(2 * time.Hour)
 		expect(false, both...)
 	})
 }

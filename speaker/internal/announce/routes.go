@@ -64,8 +64,10 @@ type routes struct {
 }
 
 func newRoutes(c *Config) *routes {
-	return &routes{BGP: *c.BGP, node: c.Node, log: c.Log, reporter: newRouteReporter(c), table: route.NewTable(),
-		drain: drain{router: c.BGP.Router, wait: c.BGP.DrainWait, again: c.Inventory.reconsider, log: c.Log}}
+	return &routes{
+		BGP: *c.BGP, node: c.Node, log: c.Log, reporter: newRouteReporter(c), table: route.NewTable(),
+		drain: drain{router: c.BGP.Router, wait: c.BGP.DrainWait, again: c.Inventory.reconsider, log: c.Log},
+	}
 }
 
 // use makes the view anew, of what Layer 2 makes its own of. All addresses have to be
