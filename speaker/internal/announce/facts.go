@@ -77,13 +77,16 @@ func (f *Facts) Everything() []facts.Statement {
 	return f.board.Everything()
 }
 
-// Hear takes note of statements.
-func (f *Facts) Hear(statements []facts.Statement) {
+// Hear takes note of statements, and says whether one is fresh.
+func (f *Facts) Hear(statements []facts.Statement) (fresh bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range statements {
-		f.note(f.board.Hear(s))
+		news := f.board.Hear(s)
+		fresh = fresh || news.Fresh
+		f.note(news)
 	}
+	return fresh
 }
 
 // note collects what has changed until take is called.

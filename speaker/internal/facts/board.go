@@ -65,6 +65,8 @@ func newRecord(boot uint64) *record {
 
 // News is what a statement has changed.
 type News struct {
+	// Fresh says that the statement had not been heard before: others may not have, either.
+	Fresh bool
 	// Subnets says that those of a node have.
 	Subnets bool
 	// Addresses are those that are claimed otherwise than before, with repetitions.
@@ -87,6 +89,7 @@ func (b *Board) Hear(s Statement) News {
 	if s.Whole && s.Seq >= r.complete {
 		b.replace(r, s, &news)
 	} else if !s.Whole && !r.heard(s.Seq) {
+		news.Fresh = true
 		b.amend(r, s, &news)
 	}
 	return news

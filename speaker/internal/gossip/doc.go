@@ -13,6 +13,12 @@
 // no Services, no owners. A member that is no Node is a member all the same; it is
 // the plan that ignores it.
 //
+// # Facts
+//
+// What speakers say about themselves ([Facts]) travels with membership: a change as a
+// rumour, everything when two members exchange all they know, which they do when they
+// meet and now and then. What it means is no business of this package.
+//
 // # Encryption
 //
 // Messages are encrypted and authenticated with AES-256-GCM. The key is derived with

@@ -5,6 +5,7 @@ package gossip
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/hashicorp/memberlist"
@@ -18,8 +19,9 @@ import (
 type Facts interface {
 	// Everything returns what is known of everybody.
 	Everything() []facts.Statement
-	// Hear takes note of what others have said or passed on.
-	Hear([]facts.Statement)
+	// Hear takes note of what others have said or passed on, and says whether there is a
+	// change in it that has not been heard of.
+	Hear([]facts.Statement) (fresh bool)
 }
 
 // kindFact is the first byte of a rumour: see message.go for other kinds.
@@ -42,7 +44,8 @@ func (rumour) Invalidates(memberlist.Broadcast) bool { return false }
 func (r rumour) Message() []byte                     { return r }
 func (rumour) Finished()                             {}
 
-// newRumours returns the queue of rumours. Each is sent often enough to reach everybody.
+// newRumours returns the queue of rumours. Everybody sends each a few times, which is enough
+// to reach everybody.
 func newRumours(m *Members) *memberlist.TransmitLimitedQueue {
 	return &memberlist.TransmitLimitedQueue{
 		RetransmitMult: memberlist.DefaultLANConfig().RetransmitMult,
@@ -54,13 +57,23 @@ func newRumours(m *Members) *memberlist.TransmitLimitedQueue {
 	}
 }
 
-// hear takes what has arrived.
-func (m *Members) hear(statements []facts.Statement, err error) {
+// hear takes what has arrived, and says whether others should hear it, too.
+func (m *Members) hear(statements []facts.Statement, err error) (fresh bool) {
 	if err != nil {
 		m.log.Warn("facts not understood; are all speakers of the same release?", lb.LogKeyError, err)
 	}
-	if m.config.Facts != nil && len(statements) > 0 {
-		m.config.Facts.Hear(statements)
+	return m.config.Facts != nil && len(statements) > 0 && m.config.Facts.Hear(statements)
+}
+
+// hearRumour takes a statement that somebody passes on, and passes it on.
+func (m *Members) hearRumour(b []byte) {
+	s, err := parseStatement(b[1:])
+	if err != nil {
+		m.hear(nil, err)
+		return
+	}
+	if m.hear([]facts.Statement{s}, nil) {
+		m.rumours.QueueBroadcast(rumour(slices.Clone(b)))
 	}
 }
 
@@ -88,30 +101,40 @@ func (m *Members) everything() []byte {
 	return appendStatements(nil, m.config.Facts.Everything())
 }
 
-// greet has this member exchange everything with one that has come or come back, if it is
-// one of those next to it by name: rumours from before it will not hear.
+// greet has this member exchange everything with one that has come or come back, because
+// rumours from before only one of the two has heard: if it is one of those next to the
+// other by name, or if it is this member that was away from most.
 func (m *Members) greet(name lb.NodeName) {
-	if m.config.Facts == nil {
+	if m.config.Facts == nil || !m.wasAway() && !m.isNextTo(name) {
 		return
 	}
-	m.mu.Lock()
-	names := make([]lb.NodeName, 0, len(m.alive))
-	for n := range m.alive {
-		if n != name {
-			names = append(names, n)
-		}
+	select {
+	case m.greeted <- name:
+	default: // it hears of it within half a minute
 	}
+}
+
+// wasAway says whether this member sees no more than half of those it has seen.
+func (m *Members) wasAway() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return 2*len(m.alive) <= len(m.known)+1 // itself is not among those known
+}
+
+// isNextTo says whether this member is one of the first alive after another by name.
+func (m *Members) isNextTo(name lb.NodeName) bool {
+	m.mu.Lock()
+	names := slices.Collect(maps.Keys(m.alive))
 	m.mu.Unlock()
+	names = slices.DeleteFunc(names, func(n lb.NodeName) bool { return n == name })
 	slices.Sort(names)
 	first, _ := slices.BinarySearch(names, name)
 	for i := range min(exchanges, len(names)) {
 		if names[(first+i)%len(names)] == m.config.Node {
-			select {
-			case m.greeted <- name:
-			default: // it hears of it within half a minute
-			}
+			return true
 		}
 	}
+	return false
 }
 
 var errTruncated = errors.New("the message is truncated")

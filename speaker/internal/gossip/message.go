@@ -10,7 +10,6 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/herald-lb/herald/internal/lb"
-	"github.com/herald-lb/herald/speaker/internal/facts"
 )
 
 // messageRoom is how many messages may wait for whoever reads them. What does not fit
@@ -82,12 +81,7 @@ var _ memberlist.Delegate = messages{}
 // NotifyMsg takes a message.
 func (d messages) NotifyMsg(b []byte) {
 	if len(b) > 0 && b[0] == kindFact {
-		s, err := parseStatement(b[1:])
-		if err != nil {
-			d.members.hear(nil, err)
-			return
-		}
-		d.members.hear([]facts.Statement{s}, nil)
+		d.members.hearRumour(b)
 		return
 	}
 	if len(b) == 0 || b[0] != kindTold {

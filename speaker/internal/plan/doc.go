@@ -3,16 +3,18 @@
 // Package plan decides, for each address, which node owns it and whether this node
 // announces it, and says why.
 //
-// It has two steps. [NewView] turns everything that concerns all Services alike
+// It has three steps. [NewView] turns everything that concerns all Services alike
 // (configuration, nodes, live members) into an immutable View, once per change of
-// those. [View.Decide] then decides one address at a time from the View and the
-// Services that hold the address, so that the cost of a changed Service does not
-// depend on how many Services there are.
+// those. [Ownership.Put] then finds the candidates of one address at a time from the View
+// and the Services that hold the address. [Ownership.Settle] spreads the addresses that
+// have the same candidates evenly over these: the cost of a changed Service is that of
+// the addresses that move, and does not depend on how many Services there are.
 //
 // Invariants:
 //
-//   - A decision is a function of its arguments. There is no memory, so the order
-//     in which objects arrived cannot matter, and speakers with equal views agree.
+//   - A decision is a function of what has been put in. There is no memory but claims,
+//     which are put in as well, so the order in which objects arrived cannot matter, and
+//     speakers with equal views agree.
 //   - An address has one owner or none, however many Services share it.
 //   - A Service that cannot be announced is a Decision with a Reason, not an error.
 //   - A Service that cannot be announced never takes its address away from another.
