@@ -28,7 +28,7 @@ func TestManifestsSurviveGoTypes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, document := range bytes.Split(text, []byte("\n---\n")) {
+		for document := range bytes.SplitSeq(text, []byte("\n---\n")) {
 			obj, err := scheme.New(v1alpha1.GroupVersion.WithKind("AddressReservation"))
 			if err != nil {
 				t.Fatal(err)
