@@ -195,7 +195,7 @@ func (s *session) converge(ctx context.Context) error {
 	case interrupted: // the bell has rung
 	case in.held == "" && !s.dialled.IsValid():
 		err = errors.Join(err, s.dial(ctx, address))
-	case s.reached:
+	case s.reached && s.hops != nextHops{}: // else the table is not what it should be
 		s.relay.proceed()
 	}
 	_ = s.report(errors.Join(err, s.unspoken())) // the second is not ours to try again
