@@ -11,9 +11,11 @@ import (
 // The pace of announcements, on each interface and for each protocol.
 const (
 	// rounds and roundInterval: a burst of three, a second apart, as RFC 4861
-	// section 7.2.6 has it (MAX_NEIGHBOR_ADVERTISEMENT, RetransTimer). RFC 5227
-	// wants two.
-	rounds        = 3
+	// section 7.2.6 has it (MAX_NEIGHBOR_ADVERTISEMENT, RetransTimer); RFC 5227
+	// wants two. Before the second comes one more after earlyInterval: a client whose
+	// copy of the first was lost would talk to the node before for a second.
+	rounds        = 4
+	earlyInterval = 100 * time.Millisecond
 	roundInterval = time.Second
 
 	// DefaultRefresh is how often an address is announced after its burst. It is
@@ -134,7 +136,10 @@ func (s *schedule) wait(now time.Time) (time.Duration, bool) {
 
 // following is when an address is due again that is announced now.
 func (s *schedule) following(it *item, now time.Time) time.Time {
-	if it.round < rounds-1 {
+	switch {
+	case it.round == 0:
+		return now.Add(earlyInterval)
+	case it.round < rounds-1:
 		return now.Add(roundInterval)
 	}
 	// Each address has a phase of its own in the refresh interval. Addresses that

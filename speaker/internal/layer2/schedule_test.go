@@ -35,18 +35,18 @@ func TestScheduleOfOneAddress(t *testing.T) {
 	s.add(a, epoch)
 	var at []time.Duration
 	play(s, epoch, epoch.Add(10*time.Minute), func(_ netip.Addr, now time.Time) { at = append(at, now.Sub(epoch)) })
-	if len(at) < 7 {
-		t.Fatalf("announced at %v, want three times and then every 120 s", at)
+	if len(at) < 8 {
+		t.Fatalf("announced at %v, want four times and then every 120 s", at)
 	}
-	for i, want := range []time.Duration{0, time.Second, 2 * time.Second} {
+	for i, want := range []time.Duration{0, earlyInterval, earlyInterval + time.Second, earlyInterval + 2*time.Second} {
 		if at[i] != want {
 			t.Errorf("round %d at %v, want %v", i+1, at[i], want)
 		}
 	}
-	if first := at[3] - at[2]; first <= 0 || first > DefaultRefresh {
+	if first := at[4] - at[3]; first <= 0 || first > DefaultRefresh {
 		t.Errorf("first refresh after %v, want within %v", first, DefaultRefresh)
 	}
-	for i := 4; i < len(at); i++ {
+	for i := 5; i < len(at); i++ {
 		if gap := at[i] - at[i-1]; gap != DefaultRefresh {
 			t.Errorf("refresh after %v, want %v", gap, DefaultRefresh)
 		}
@@ -66,8 +66,8 @@ func TestScheduleAddTwiceAndRemove(t *testing.T) {
 	play(s, epoch, epoch.Add(1500*time.Millisecond), tally)
 	s.add(a, epoch.Add(1500*time.Millisecond))
 	play(s, epoch.Add(1500*time.Millisecond), epoch.Add(2500*time.Millisecond), tally)
-	if count[a] != 3 || count[b] != 0 {
-		t.Errorf("announcements %v, want 3 of %s and none of %s", count, a, b)
+	if count[a] != 4 || count[b] != 0 {
+		t.Errorf("announcements %v, want 4 of %s and none of %s", count, a, b)
 	}
 	s.remove(a)
 	if _, ok := s.wait(epoch); ok || len(s.items) != 0 {
