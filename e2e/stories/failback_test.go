@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stories
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// With --l2-failback=never a node that comes back gets nothing back: the address stays
+// where it went, and a connection that was made there goes on.
+func TestFailbackNever(t *testing.T) {
+	s := begin(t)
+	s.givenSpeakerFlag("--l2-failback=never")
+	addrs, owner := s.givenAnnounced("web", ipv4)
+	node, err := s.lab.Node(owner)
+	s.must(err)
+	s.afterwards(func() { s.check(node.Rejoin()) })
+
+	s.must(node.Isolate())
+	next := s.expectMoved(addrs[0], owner)
+	s.expectReachable(addrs)
+	conn := s.connect(addrs[0])
+
+	s.must(node.Rejoin())
+	s.expectTakingPart(owner)
+	s.expectAnnouncedBy(addrs[0], next)
+	s.expectStillOpen(conn)
+
+	// A speaker that has forgotten what it had learns from the others what is theirs.
+	s.must(s.lab.Kill(target(s.speakerOn(owner))))
+	s.awaitRollout("daemonset/speaker")
+	s.expectTakingPart(owner)
+	s.expectAnnouncedBy(addrs[0], next)
+	s.expectStillOpen(conn)
+}
+
+// Without the flag it is as in MetalLB: the node that comes back has its address again.
+func TestFailbackImmediate(t *testing.T) {
+	s := begin(t)
+	addrs, owner := s.givenAnnounced("web", ipv4)
+	node, err := s.lab.Node(owner)
+	s.must(err)
+	s.afterwards(func() { s.check(node.Rejoin()) })
+	s.must(node.Isolate())
+	s.expectMoved(addrs[0], owner)
+	s.must(node.Rejoin())
+	s.expectAnnouncedBy(addrs[0], owner)
+}
+
+// expectTakingPart waits until a node that was away takes part in elections again: it
+// announces what only it may announce.
+func (s *story) expectTakingPart(node string) {
+	s.Helper()
+	p := s.givenPool(ipv4, notAutomatic, unadvertised)
+	s.advertise(p, `nodeSelectors: [{matchLabels: {kubernetes.io/hostname: `+node+`}}]`)
+	s.canaries++
+	name := fmt.Sprintf("only-%d", s.canaries)
+	s.givenService(name, ipv4, fromPool(p))
+	s.expectAnnouncedBy(s.expectAssigned(name, p)[0], node)
+}
+
+// connect opens a connection that lasts until the story ends.
+func (s *story) connect(addr netip.Addr) net.Conn {
+	s.Helper()
+	conn, err := s.client.Dial(s.ctx, "tcp", netip.AddrPortFrom(addr, 80).String())
+	s.must(err)
+	s.Cleanup(func() { _ = conn.Close() })
+	s.expectStillOpen(conn)
+	return conn
+}
+
+// expectStillOpen asks a question over a connection and waits for the answer.
+func (s *story) expectStillOpen(conn net.Conn) {
+	s.Helper()
+	s.must(conn.SetDeadline(time.Now().Add(patience)))
+	_, err := fmt.Fprintln(conn, "still there?")
+	s.must(err)
+	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
+		s.Fatalf("the connection to %s has ended: %v", conn.RemoteAddr(), err)
+	}
+}
+
+// givenSpeakerFlag runs the speakers with one more flag until the story ends.
+func (s *story) givenSpeakerFlag(flag string) {
+	s.Helper()
+	const args = "/spec/template/spec/containers/0/args"
+	patch := func(operation string) {
+		s.Helper()
+		s.kubectl("-n", heraldNS, "patch", "daemonset/speaker", "--type=json", "-p", "["+operation+"]")
+		s.awaitRollout("daemonset/speaker")
+	}
+	s.afterwards(func() { patch(`{"op":"remove","path":"` + args + `/0"}`) })
+	patch(`{"op":"add","path":"` + args + `/0","value":"` + flag + `"}`)
+}
