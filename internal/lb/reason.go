@@ -90,7 +90,7 @@ const (
 )
 
 // String returns the reason as Kubernetes writes reasons: in CamelCase.
-func (r Reason) String() string {
+func (r Reason) String() string { //nolint:funlen // a line for each reason
 	switch r {
 	case ReasonAccepted:
 		return "Accepted"
