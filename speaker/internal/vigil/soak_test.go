@@ -30,11 +30,11 @@ func soak(t *testing.T, loss float64, starve func(c *cluster)) (s soaked) {
 		defer stop()
 		time.Sleep(time.Second)
 		c.set(func() { c.loss = loss })
-		const look = 10 * time.Millisecond
+		const look = 25 * time.Millisecond
 		since := make(map[[2]int]time.Duration)
 		for begin := time.Now(); time.Since(begin) < intervals*interval; {
 			starve(c)
-			for range 50 {
+			for range 20 {
 				time.Sleep(look)
 				for _, pair := range c.contradictions(since) {
 					since[pair] += look

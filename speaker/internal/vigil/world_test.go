@@ -199,7 +199,8 @@ func (h *host) Heard(p bfd.Path) time.Time {
 	return h.heard[p]
 }
 
-// LAN: everybody answers for the address that is its own; 40 ms, three requests.
+// LAN: everybody answers for the addresses that are its own; 40 ms, three requests for
+// each.
 
 func (h *host) Ask(ctx context.Context, addresses []layer2.Announcement, linger bool) (layer2.Outcome, bool) {
 	timer := time.NewTimer(40 * time.Millisecond)
@@ -220,7 +221,7 @@ func (h *host) Ask(ctx context.Context, addresses []layer2.Announcement, linger 
 			continue
 		}
 		others = others || linger && !c.lost(other.number, h.number)
-		for range 3 {
+		for range 3 * len(addresses) {
 			mine := other.address == addresses[0].Address && time.Now().Before(other.until)
 			if mine && !c.lost(h.number, other.number) && !c.lost(other.number, h.number) {
 				return layer2.Answered, true
@@ -254,7 +255,7 @@ func (h *host) Inheritance(_ context.Context, from lb.NodeName) ([]layer2.Announ
 	for i := 1; i < n; i++ {
 		next := h.cluster.nodes[(h.number+i)%n]
 		if next.name == from {
-			return []layer2.Announcement{{Address: next.address}}, true
+			return []layer2.Announcement{{Address: next.address}, {Address: next.address}, {Address: next.address}}, true
 		}
 		if _, ok := present[next.name]; ok {
 			return nil, true // it is nearer
