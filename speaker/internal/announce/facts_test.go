@@ -4,6 +4,7 @@ package announce
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -180,5 +181,43 @@ func TestSubnets(t *testing.T) {
 				t.Errorf("ignoring subnets: %t; %s announces, %s is on the subnet", ignore, now.Node, second.Node)
 			}
 		})
+	}
+}
+
+// Under failback Never a link that comes back is not used before the others have been
+// heard; under Immediate it is at once.
+func TestReunion(t *testing.T) {
+	for _, failback := range []Failback{Immediate, Never} {
+		t.Run(failback.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPair(t, failback)
+				defer p.start(t)()
+				p.a.expectUp(true)
+				p.a.flap(1)
+				synctest.Wait()
+				p.a.expectUp(failback == Immediate)
+				p.a.quiesce()
+				p.a.expectUp(true)
+			})
+		})
+	}
+}
+
+// flap has eth0 go down and come back so fast that nobody sees it down.
+func (s *speaker) flap(ups uint32) {
+	s.links.mu.Lock()
+	defer s.links.mu.Unlock()
+	s.links.snapshot = slices.Clone(s.links.snapshot)
+	s.links.snapshot[0].Ups = ups
+	ring(s.links.changed)
+}
+
+// expectUp says whether layer 2 believes that eth0 is up.
+func (s *speaker) expectUp(want bool) {
+	s.t.Helper()
+	s.layer2.mu.Lock()
+	defer s.layer2.mu.Unlock()
+	if got := slices.Contains(s.layer2.up, "eth0"); got != want {
+		s.t.Errorf("eth0 of %s is up for layer 2: %t, want %t", s.Node, got, want)
 	}
 }

@@ -114,6 +114,7 @@ type Loop struct {
 	interfaces map[string]struct{}
 	handovers  handovers
 	claims     claims
+	reunions   reunions
 
 	ready atomic.Bool  // the first round is over
 	busy  atomic.Int64 // when the current round began, in Unix nanoseconds; 0: none
@@ -124,7 +125,7 @@ func New(c Config) *Loop {
 	l := &Loop{
 		Config: c, ownership: plan.NewOwnership(), stale: true,
 		inquiries: make(chan inquiry), departures: make(chan *farewell), synced: make(chan struct{}), handovers: newHandovers(),
-		claims: claims{seen: make(map[lb.NodeName]struct{})},
+		claims: claims{seen: make(map[lb.NodeName]struct{})}, reunions: newReunions(),
 	}
 	l.reporter = newReporter(&c)
 	if c.BGP != nil {
@@ -201,6 +202,8 @@ func (l *Loop) Run(ctx context.Context) error {
 		case <-l.factsChanged():
 		case <-l.Links.Changed():
 			l.follow()
+		case <-l.reunions.timer.C:
+			l.follow()
 		case <-l.Exclusions.Changed():
 			l.follow()
 		}
@@ -242,6 +245,7 @@ func (l *Loop) takeNodes() {
 func (l *Loop) follow() {
 	links := l.Links.Snapshot()
 	interfaces := l.Exclusions.apply(links)
+	l.holdBack(interfaces)
 	l.Layer2.Follow(interfaces)
 	l.tellSubnets(links, interfaces)
 	names := make(map[string]struct{})

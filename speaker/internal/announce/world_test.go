@@ -116,6 +116,7 @@ type fakeLayer2 struct {
 	mu         sync.Mutex // guards what follows
 	announced  map[netip.Addr][]string
 	interfaces []string
+	up         []string // of the interfaces
 	calls      int
 }
 
@@ -137,9 +138,12 @@ func (f *fakeLayer2) Withdraw(a netip.Addr) {
 func (f *fakeLayer2) Follow(interfaces []layer2.Interface) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.interfaces = nil
+	f.interfaces, f.up = nil, nil
 	for _, i := range interfaces {
 		f.interfaces = append(f.interfaces, i.Name)
+		if i.Up {
+			f.up = append(f.up, i.Name)
+		}
 	}
 }
 
