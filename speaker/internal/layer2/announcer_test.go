@@ -272,7 +272,7 @@ func TestSocketThatFails(t *testing.T) {
 		f.wantSent("while it cannot be opened", map[string]int{})
 		f.network.Refuse(layer2.ARP, 2, nil)
 		time.Sleep(time.Second)
-		f.wantSent("after it could", map[string]int{"eth0 arp": 2})
+		f.wantSent("after it could", map[string]int{"eth0 arp": 4})
 		if strings.Contains(f.logs.String(), "network is down") {
 			t.Errorf("an interface that goes down is logged as a failure:\n%s", f.logs)
 		}
