@@ -245,10 +245,10 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 	linktest.Await(t, func() bool { return w.Snapshot()["deaf"].State == bgp.Idle }, func() {})
 }
 
-// A peer that sends 20 000 routes keeps its session, and another peer gets a new route
+// A peer that sends 100 000 routes keeps its session, and another peer gets a new route
 // meanwhile.
 func TestFullTable(t *testing.T) {
-	const table = 20_000
+	const table = 100_000
 	loud := newHostile(t, "127.0.0.3")
 	r := bgptest.NewBIRD(t, newSite(t).Namespace, expecting(bgptest.Neighbor{Address: node4}))
 	w := run(t)

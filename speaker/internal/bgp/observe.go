@@ -92,7 +92,8 @@ func (s *session) notified(n Notification) {
 	// A Cease at the end of a session is a decision, and no fault.
 	s.accused = n.Code != codeCease || s.status.State != Established
 	s.mu.Unlock()
-	if news {
+	ours := !n.Received && n.Code == codeCease // whoever wanted it knows
+	if news && !ours {
 		s.log.Warn("session refused or ended", logKeyNotification, n.String())
 	}
 	s.tell()
