@@ -76,6 +76,8 @@ func TestWrongFlags(t *testing.T) {
 	}{
 		"no node":      {[]string{"--namespace=x"}, "METALLB_NODE_NAME"},
 		"no address":   {[]string{"--namespace=x", "--node-name=a", "--ml-bindaddr=host.example"}, "--ml-bindaddr"},
+		"watch":        {[]string{"--namespace=x", "--node-name=a", "--watch-interval=1ms"}, "--watch-interval"},
+		"watch port 0": {[]string{"--namespace=x", "--node-name=a", "--watch-port=0"}, "--watch-port"},
 		"port 0":       {[]string{"--namespace=x", "--node-name=a", "--ml-bindaddr=192.0.2.1", "--ml-bindport=0"}, "--ml-bindport"},
 		"port":         {[]string{"--ml-bindport=70000"}, "ml-bindport"},
 		"profile":      {[]string{"--ml-profile=faster"}, "want fast, safe or wan"},

@@ -7,11 +7,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +38,10 @@ func (w *world) soak(ctx context.Context, family string, addresses []netip.Addr,
 	if err != nil {
 		return r, err
 	}
+	used, err := w.cpu()
+	if err != nil {
+		return r, err
+	}
 	var group sync.WaitGroup
 	var probes []*probe.Probe
 	for _, a := range addresses[:min(probed, len(addresses))] {
@@ -44,6 +51,10 @@ func (w *world) soak(ctx context.Context, family string, addresses []netip.Addr,
 	}
 	group.Wait()
 	after, err := w.said()
+	if err != nil {
+		return r, err
+	}
+	usedAfter, err := w.cpu()
 	var gaps []float64
 	for _, p := range probes {
 		gaps = append(gaps, milliseconds(p.Longest().Length))
@@ -52,8 +63,8 @@ func (w *world) soak(ctx context.Context, family string, addresses []netip.Addr,
 	slices.Sort(gaps)
 	r.Trials, r.P50, r.P95, r.Max = len(gaps), quantile(gaps, 0.5), quantile(gaps, 0.95), gaps[len(gaps)-1]
 	happened := func(message string) int { return after[message] - before[message] }
-	r.Note = fmt.Sprintf("%s: %d suspicions, %d takeovers, %d of them contradicted; %d doubts of oneself",
-		d, happened(saysSuspected), happened(saysTaken), happened(saysAccused), happened(saysDoubt))
+	r.Note = fmt.Sprintf("%s: %d suspicions, %d takeovers, %d of them contradicted; %d doubts of oneself; a speaker uses %.1f %% of a core",
+		d, happened(saysSuspected), happened(saysTaken), happened(saysAccused), happened(saysDoubt), 100*(usedAfter-used)/d.Seconds())
 	r.Met = happened(saysAccused) == 0 && r.Max <= goal
 	return r, err
 }
@@ -80,4 +91,29 @@ func (w *world) said() (map[string]int, error) {
 		}
 	}
 	return counts, nil
+}
+
+// cpu returns the processor time that the speakers have used, in seconds: the mean.
+func (w *world) cpu() (float64, error) {
+	sum, n := 0.0, 0
+	for _, node := range w.lab.Nodes() {
+		pid, err := w.lab.PID(node.Name() + "/speaker")
+		if err != nil {
+			return 0, err
+		}
+		stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+		if err != nil {
+			return 0, err
+		}
+		// The second field is the program's name in parentheses and may contain blanks.
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		user, err1 := strconv.ParseFloat(fields[11], 64)
+		system, err2 := strconv.ParseFloat(fields[12], 64)
+		if err := errors.Join(err1, err2); err != nil {
+			return 0, err
+		}
+		const ticks = 100 // USER_HZ is 100 on every Linux architecture Go supports
+		sum, n = sum+(user+system)/ticks, n+1
+	}
+	return sum / float64(n), nil
 }
