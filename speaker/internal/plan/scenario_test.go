@@ -45,7 +45,9 @@ type scenario struct {
 		Dead               bool              `json:"dead"`
 		NetworkUnavailable bool              `json:"networkUnavailable"`
 		Excluded           bool              `json:"excluded"`
+		Draining           bool              `json:"draining"`
 		Interfaces         []string          `json:"interfaces"` // empty: not known
+		Subnets            []string          `json:"subnets"`
 	} `json:"nodes"`
 	// Strangers are members that are no Nodes.
 	Strangers          []string          `json:"strangers"`
@@ -170,10 +172,16 @@ func (s *scenario) input(self lb.NodeName) plan.Input {
 	for _, n := range s.Nodes {
 		name := lb.NodeName(n.Name)
 		in.Nodes = append(in.Nodes, lb.Node{
-			Name: name, Labels: n.Labels, NetworkUnavailable: n.NetworkUnavailable, Excluded: n.Excluded,
+			Name: name, Labels: n.Labels, NetworkUnavailable: n.NetworkUnavailable, Excluded: n.Excluded, Draining: n.Draining,
 		})
 		if !n.Dead && in.Members != nil {
 			in.Members[name] = struct{}{}
+		}
+		for _, p := range n.Subnets {
+			if in.Subnets == nil {
+				in.Subnets = make(map[lb.NodeName][]netip.Prefix)
+			}
+			in.Subnets[name] = append(in.Subnets[name], netip.MustParsePrefix(p))
 		}
 		if name == self && n.Interfaces != nil {
 			in.Interfaces = setOf(n.Interfaces)
