@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/internal/run"
 	"github.com/herald-lb/herald/speaker/internal/announce"
 	"github.com/herald-lb/herald/speaker/internal/gossip"
@@ -68,6 +69,32 @@ func TestGossipIsOffWithoutAddress(t *testing.T) {
 	}
 }
 
+// What decides who owns an address is MetalLB's choice unless somebody says otherwise.
+func TestOwnershipFlags(t *testing.T) {
+	for name, tt := range map[string]struct {
+		args     []string
+		failback announce.Failback
+		ignore   bool
+		drain    lb.DrainMark
+	}{
+		"default": {},
+		"given": {
+			[]string{"--l2-failback=never", "--l2-ignore-subnets", "--drain-taint=example.org/a", "--drain-annotation=example.org/b"},
+			announce.Never, true, lb.DrainMark{Taint: "example.org/a", Annotation: "example.org/b"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, stderr, code := parse(nil, append(tt.args, "--node-name=a", "--namespace=system")...)
+			if code != run.ExitOK {
+				t.Fatal(stderr)
+			}
+			if f.failback != tt.failback || f.ignoreSubnets != tt.ignore || f.drain != tt.drain {
+				t.Errorf("failback %s, ignore subnets %t, drain %+v", &f.failback, f.ignoreSubnets, f.drain)
+			}
+		})
+	}
+}
+
 // A wrong flag is one line that names it, and exit code 2.
 func TestWrongFlags(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -81,6 +108,7 @@ func TestWrongFlags(t *testing.T) {
 		"port 0":       {[]string{"--namespace=x", "--node-name=a", "--ml-bindaddr=192.0.2.1", "--ml-bindport=0"}, "--ml-bindport"},
 		"port":         {[]string{"--ml-bindport=70000"}, "ml-bindport"},
 		"profile":      {[]string{"--ml-profile=faster"}, "want fast, safe or wan"},
+		"failback":     {[]string{"--l2-failback=later"}, "want immediate or never"},
 		"unknown flag": {[]string{"--bgp"}, "bgp"},
 		"argument":     {[]string{"--namespace=x", "--node-name=a", "now"}, "now"},
 	} {
