@@ -21,7 +21,7 @@ TESTED   := $(filter-out tools tools/% e2e/lab/kubernetes,$(NESTED))
 RUNNING  := CGO_ENABLED=0 $(GO) run -trimpath
 
 .DEFAULT_GOAL := help
-.PHONY: help deps root build unit test e2e fuzz lint generate verify demo lab bench image clean
+.PHONY: help deps root build unit test e2e fuzz lint generate verify demo lab bench failover image clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ lab: root deps build ## Bring up the lab and leave it running (bin/lab down ends
 
 bench: root deps build ## Measure, each figure beside its limit, into out/bench.json; ONLY=name picks
 	$(RUNNING) ./e2e/bench $(if $(ONLY),-only '$(ONLY)')
+
+failover: root deps build ## Measure what a client misses when a node dies; ARGS='-nodes 9 -fault cut'
+	$(RUNNING) ./e2e/bench/failover $(ARGS)
 
 image: build ## Assemble the container image, without a registry, into out/herald.tar
 	@./tools/deps.sh image

@@ -106,6 +106,46 @@ func TestIsolated(t *testing.T) {
 	})
 }
 
+// A speaker that nobody hears is replaced; one that hears nobody replaces nobody. When the
+// other direction works again, all are there for all at once.
+func TestOneDirection(t *testing.T) {
+	for name, tt := range map[string]struct {
+		mute bool
+		want []int // present for node 0 meanwhile
+	}{
+		"it is not heard":  {true, []int{0, 2}},
+		"it does not hear": {false, []int{0, 1, 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inCluster(t, 3, func(c *cluster) {
+				set := func(is bool) {
+					c.set(func() {
+						for _, i := range []int{0, 2} {
+							direction := [2]int{i, 1}
+							if tt.mute {
+								direction = [2]int{1, i}
+							}
+							c.cut[direction] = is
+						}
+					})
+				}
+				set(true)
+				time.Sleep(2 * time.Second)
+				c.nodes[0].expectPresent(tt.want...)
+				c.nodes[1].expectPresent(0, 1, 2)
+				if n := c.nodes[1].count(suspect.Confirmed); n != 0 {
+					t.Errorf("it has taken over %d times", n)
+				}
+				set(false)
+				time.Sleep(200 * time.Millisecond)
+				for _, h := range c.nodes {
+					h.expectPresent(0, 1, 2)
+				}
+			})
+		})
+	}
+}
+
 // Two nodes have nobody else to ask: when the LAN is silent, the other one is gone. One
 // without a link cannot ask.
 func TestTwoNodes(t *testing.T) {
