@@ -74,7 +74,7 @@ func (o *Ownership) Put(a netip.Addr, sharers []Sharer, claimant lb.NodeName) {
 		o.leave(a, seat)
 	}
 	if wanted.group == nil {
-		o.rankings.Forget(a)
+		o.rankings.Forget(a) // it may be remembered from before the View
 		return
 	}
 	x.candidates = wanted.group.candidates // one set for all is enough
@@ -206,6 +206,7 @@ func (o *Ownership) say(s seat) {
 	members := s.group.members[s.key]
 	if len(members) == 0 {
 		s.group.spread.Remove(s.key)
+		o.rankings.Forget(s.key)
 		return
 	}
 	terms := members[0].terms
