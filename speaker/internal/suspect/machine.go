@@ -15,7 +15,7 @@ const (
 	lastPause  = time.Second
 	// lateGrace is how long a session may take to come up again that went down while
 	// this process was late.
-	lateGrace = 100 * time.Millisecond
+	lateGrace = 60 * time.Millisecond
 	// vouched is how long another speaker's word counts for one that gossip takes for
 	// dead.
 	vouched = 3 * time.Second
