@@ -4,7 +4,7 @@
 // together, has package plan decide, makes layer2 agree, and tells the world.
 //
 //	informers ──> Inventory ─┐ bell
-//	gossip ──> Members ──────┤                        ┌──> layer2: Announce, Withdraw
+//	vigil ──> Members ───────┤                        ┌──> layer2: Announce, Withdraw
 //	rtnetlink ──> Links ─────┼──> Loop ── plan ──┬────┴──> layer2: Follow
 //	file ──> Exclusions ─────┘      │            └──> reporter: log, Events, metrics
 //	                                │                     └──> Statuses ──> API server
@@ -29,12 +29,18 @@
 //     background, bounded, and retried there.
 //   - Services of another loadBalancerClass do not exist here.
 //
+// # Handover
+//
+// An address that goes to another node is answered for until that node says that it
+// answers for all that is its own, one second at most ([Handover]). What nobody else is to
+// have is given up at once.
+//
 // # Leaving
 //
 // On SIGTERM the process stops its tasks in the reverse order of their start, each
 // after the one before it has ended: first gossip, whose farewell makes others take
-// over; the loop goes on answering meanwhile, one second at most, because a speaker
-// never counts itself as gone; then the loop ends, then layer2 closes its sockets, and
+// over; the loop goes on answering meanwhile, because a speaker never counts itself as
+// gone, until those that take over say that they answer, one second at most ([Loop.Depart]); then the loop ends, then layer2 closes its sockets, and
 // nobody answers here any more. Status objects are left to their owner reference, to
 // the next owner and to the sweep: deleting thousands of them is no way to leave.
 //
