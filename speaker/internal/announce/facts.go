@@ -136,6 +136,12 @@ func (f *Facts) setSubnets(subnets []netip.Prefix) []facts.Statement {
 	return []facts.Statement{s}
 }
 
+func (f *Facts) claims() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.board.Claims()
+}
+
 func (f *Facts) claimant(a netip.Addr) lb.NodeName {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -44,6 +44,12 @@ func newMetrics(reg prometheus.Registerer, l *Loop) *metrics {
 		updateErrors: prometheus.NewDesc("metallb_k8s_client_update_errors_total",
 			"Writes of statuses that failed and were tried again.", nil, nil),
 	}
+	if l.Facts != nil {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "herald_speaker_claimed_addresses",
+			Help: "Addresses that this node claims and keeps until it goes, under --l2-failback=never.",
+		}, func() float64 { return float64(l.Facts.claims()) }))
+	}
 	reg.MustRegister(m.loaded, m.stale, m.round, m)
 	return m
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -258,5 +259,30 @@ func BenchmarkSpread(b *testing.B) {
 				settled(r, as, i%n)
 			}
 		})
+	}
+}
+
+// Speakers of different releases must agree on who owns what, so these never change. The
+// second is of three addresses that all rank bravo first, of which it may have two.
+func TestSpreadGoldenVectors(t *testing.T) {
+	nodes := elect.NewNodes([]lb.NodeName{"alpha", "bravo", "charlie"})
+	for _, tt := range []struct{ first, want string }{
+		{"192.0.2.1", "alpha bravo charlie alpha bravo charlie bravo bravo charlie"},
+		{"10.0.0.9", "alpha bravo bravo"},
+	} {
+		s := elect.NewSpread(elect.NewRankings(nodes), all(nodes))
+		as := addresses(tt.first, len(strings.Fields(tt.want)))
+		for i, a := range as {
+			s.Put(a, elect.Terms{Age: int64(-i), Claimant: elect.Nobody}) // the last is the oldest
+		}
+		s.Settle(func(netip.Addr) {})
+		var got []string
+		for _, a := range as {
+			owner, _ := s.Owner(a)
+			got = append(got, string(nodes.Name(owner)))
+		}
+		if diff := gocmp.Diff(strings.Fields(tt.want), got); diff != "" {
+			t.Errorf("owners from %s on (-want +got):\n%s", tt.first, diff)
+		}
 	}
 }

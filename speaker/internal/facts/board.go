@@ -243,6 +243,12 @@ func (b *Board) Claimant(a netip.Addr) (node lb.NodeName, epoch uint32, ok bool)
 	return node, epoch, ok
 }
 
+// Claims counts what this node claims.
+func (b *Board) Claims() int {
+	own := b.records[b.self]
+	return len(own.claims) - len(own.released)
+}
+
 // SetSubnets says which subnets this node has; the first 32 count. It returns what to tell the others, if
 // anything has changed.
 func (b *Board) SetSubnets(subnets []netip.Prefix) (Statement, bool) {

@@ -202,6 +202,13 @@ func TestSilence(t *testing.T) {
 	if said := b.Claim([]netip.Addr{address(1)}, nil, true); len(said) != 1 || said[0].Claims[0].Epoch != 1 {
 		t.Errorf("a claim of a minority is not renewed when there is a majority: %+v", said)
 	}
+	if n := b.Claims(); n != 1 {
+		t.Errorf("%d claims, want 1", n)
+	}
+	b.Claim(nil, []netip.Addr{address(1)}, true)
+	if n := b.Claims(); n != 0 {
+		t.Errorf("%d claims after all have been given up", n)
+	}
 }
 
 // Speakers whose nodes are gone are forgotten, with their claims.
