@@ -203,7 +203,7 @@ func TestPermissions(t *testing.T) {
 	reviews := []string{"authentication.k8s.io/{tokenreviews} create", "authorization.k8s.io/{subjectaccessreviews} create"}
 	want := map[string][]string{
 		"metallb-system:controller": append(slices.Clone(reviews),
-			"/{services} list,watch", "/{namespaces} list,watch", "/{services/status} patch", "/{events} create",
+			"/{services} list,watch", "/{nodes} list,watch", "/{namespaces} list,watch", "/{services/status} patch", "/{events} create",
 			"herald-lb.io/{addressreservations} create,delete,list,patch,watch", "herald-lb.io/{addressreservations/status} patch"),
 		"metallb-system:speaker": append(slices.Clone(reviews),
 			"/{nodes,services} list,watch", "discovery.k8s.io/{endpointslices} list,watch", "/{events} create"),

@@ -99,4 +99,14 @@ spec: {myASN: %d, peerASN: 64999, peerAddress: 198.51.100.%d, nodeSelectors: [{m
 	peers(only, "b", heraldNS, 64513, 78, s.nodes[0], "")
 	s.expectState(first, ofSpeaker, "story-b", "64513")
 	s.expectState("controller", ofPools)
+	s.await(patience, "the younger peer to say so", func() error {
+		var o struct {
+			Status struct{ Conditions []metav1.Condition }
+		}
+		err := s.read("/apis/metallb.io/v1beta2/namespaces/"+heraldNS+"/bgppeers/story-b", &o)
+		if c := o.Status.Conditions; err == nil && (len(c) == 0 || c[0].Status != metav1.ConditionFalse || !strings.Contains(c[0].Message, "story-a")) {
+			err = fmt.Errorf("it says %+v", c)
+		}
+		return err
+	})
 }

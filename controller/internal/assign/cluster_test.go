@@ -288,6 +288,8 @@ func (c *cluster) config() (lb.Objects, bool) {
 	return objects, !c.incomplete
 }
 
+func (c *cluster) nodes() []lb.Node { return nil }
+
 // catchUp waits until what there is now has been shown.
 func (c *cluster) catchUp(ctx context.Context) error {
 	c.mu.Lock()

@@ -32,6 +32,8 @@ type objects interface {
 	// config returns the configuration, and whether that is all of it: while other
 	// kinds are still to come, it is good enough for pools only.
 	config() (objects lb.Objects, complete bool)
+	// nodes returns all nodes, of which the labels count.
+	nodes() []lb.Node
 	// catchUp returns once all that the API server has now is shown.
 	catchUp(context.Context) error
 }
@@ -292,7 +294,8 @@ func (d *decider) configure() {
 	objs, complete := d.objects.config()
 	config, problems := lb.ParseConfig(objs)
 	if complete {
-		d.reporter.configured(objs, problems)
+		// What objects do to each other where they meet is wrong with them, too.
+		d.reporter.configured(objs, slices.Concat(problems, config.ProblemsOn(d.objects.nodes())))
 	}
 	if complete && d.cover(lb.NewCoverage(&config, problems)) {
 		d.reviewAll()

@@ -38,6 +38,7 @@ type watched struct {
 	bfd         *kube.Informer[*v1beta1.BFDProfile]
 	communities *kube.Informer[*v1beta1.Community]
 	kept        *kube.Informer[*v1alpha1.AddressReservation]
+	nodesOf     *kube.Informer[*corev1.Node]
 
 	// reader is told what has changed. Nil: nobody wants to know.
 	reader atomic.Pointer[func(key)]
@@ -68,7 +69,14 @@ func watch(c *kube.Client, namespace string) (*watched, error) {
 	w.communities = configInformer(w, &failed, c.Communities, namespace)
 	w.kept = informerOf(w, &failed, c.AddressReservations, allReservations(),
 		func(r *v1alpha1.AddressReservation) key { return key{r.Namespace, r.Spec.ServiceName} })
+	w.nodesOf = informerOf(w, &failed, c.Nodes, kube.Watched[*corev1.Node]{Trim: onlyLabels},
+		func(*corev1.Node) key { return key{} })
 	return w, failed
+}
+
+// onlyLabels keeps of a Node what selects it.
+func onlyLabels(n *corev1.Node) {
+	n.Annotations, n.Spec, n.Status = nil, corev1.NodeSpec{}, corev1.NodeStatus{}
 }
 
 func loadBalancers() kube.Watched[*corev1.Service] {
@@ -235,6 +243,14 @@ func (w *watched) namespaceLabels(name string) labels.Set {
 		return n.Labels
 	}
 	return nil
+}
+
+func (w *watched) nodes() []lb.Node {
+	var nodes []lb.Node
+	for _, n := range w.nodesOf.List() {
+		nodes = append(nodes, lb.ParseNode(n))
+	}
+	return nodes
 }
 
 func (w *watched) config() (objects lb.Objects, complete bool) {

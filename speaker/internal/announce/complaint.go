@@ -16,9 +16,9 @@ import (
 // the Secrets of peers.
 const passwordField = "spec.passwordSecret"
 
-// complaints tell, in Events on the objects, what is wrong with BGP objects that only
-// speakers can see: passwords in Secrets, and what becomes of objects when they meet on
-// nodes. One speaker of the cluster does it, each thing once while it lasts.
+// complaints tell, in Events on the objects, what is wrong with BGP objects where they are
+// used: passwords in Secrets, which the controller may not read, and what becomes of
+// objects when they meet on nodes, of which the controller keeps a condition. One speaker of the cluster does it, each thing once while it lasts.
 type complaints struct {
 	inventory *Inventory
 	events    Events
