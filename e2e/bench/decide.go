@@ -26,7 +26,7 @@ func decideAlone(ctx context.Context, _ *environment) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err = goTest(ctx, "-run=^TestManyMembers$", "-count=1", "-v", "./speaker/internal/gossip")
+	out, err = goTest(ctx, "-run=^TestManyMembers$", "-count=1", "-v", "./speaker/internal/gossip", "-most=200")
 	if err != nil {
 		return results, err
 	}

@@ -3,6 +3,7 @@
 package gossip
 
 import (
+	"flag"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -21,7 +22,9 @@ type board struct {
 	board *facts.Board
 }
 
-func newTestBoard(node lb.NodeName, boot uint64) *board { return &board{board: facts.NewBoard(node, boot)} }
+func newTestBoard(node lb.NodeName, boot uint64) *board {
+	return &board{board: facts.NewBoard(node, boot)}
+}
 
 func (b *board) Everything() []facts.Statement {
 	b.mu.Lock()
@@ -144,13 +147,13 @@ func TestFactsAreHeard(t *testing.T) {
 	})
 }
 
-// Two hundred members: how long until all have met, until all know a claim, until all
-// know of a death. The time is simulated, the members and what they say are not.
+// most is how many members TestManyMembers has in the end; make bench has 200.
+var most = flag.Int("most", 50, "members of the largest cluster in TestManyMembers")
+
+// Many members: how long until all have met, until all know a claim, until all know of a
+// death. The time is simulated, the members and what they say are not.
 func TestManyMembers(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes half a minute of CPU")
-	}
-	for _, n := range []int{10, 50, 200} {
+	for _, n := range []int{10, *most} {
 		synctest.Test(t, func(t *testing.T) {
 			began := time.Now()
 			c := newTalkative(t, n)
