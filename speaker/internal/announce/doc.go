@@ -5,6 +5,7 @@
 //
 //	informers ──> Inventory ─┐ bell
 //	vigil ──> Members ───────┤                        ┌──> layer2: Announce, Withdraw
+//	gossip <──> Facts ───────┤                        │
 //	rtnetlink ──> Links ─────┼──> Loop ── plan ──┬────┴──> layer2: Follow
 //	file ──> Exclusions ─────┘      │            └──> reporter: log, Events, metrics
 //	                                │                     └──> Statuses ──> API server
@@ -17,8 +18,9 @@
 // other; an address may be announced by both.
 //
 // A changed Service or EndpointSlice makes the addresses of that Service dirty, and
-// they alone are decided again. A change of configuration, nodes, members or
-// interface names makes a new plan.View, and then every address is.
+// they alone are decided again, and those that have to move because of them. A change of
+// configuration, nodes, members, subnets or interface names makes a new plan.View, and
+// then every address is.
 //
 // Invariants:
 //
@@ -50,5 +52,6 @@
 // [Loop.Run] is the only goroutine that decides. [Statuses.Run] owns its writers and
 // the sweeper; [Exclusions.Run] is one that looks at a file, [Sessions.Run] one that looks
 // at BGP sessions, [Guards.Run] one that looks at peers that are held. Callbacks of the
-// Inventory run on the informers' goroutines and do nothing but take note.
+// Inventory run on the informers' goroutines, those of Facts on memberlist's, and do
+// nothing but take note.
 package announce

@@ -69,9 +69,9 @@ func (o *Ownership) Use(v *View) {
 func (o *Ownership) Put(a netip.Addr, sharers []Sharer, claimant lb.NodeName) {
 	x := o.view.examine(a, sharers)
 	o.round[a] = &x
-	seat, wanted := o.held[a], o.seatFor(&x)
-	if seat != wanted && seat.group != nil {
-		o.leave(a, seat)
+	was, wanted := o.held[a], o.seatFor(&x)
+	if was != wanted && was.group != nil {
+		o.leave(a, was)
 	}
 	if wanted.group == nil {
 		o.rankings.Forget(a) // it may be remembered from before the View
@@ -83,7 +83,7 @@ func (o *Ownership) Put(a netip.Addr, sharers []Sharer, claimant lb.NodeName) {
 		terms.Claimant = i
 	}
 	o.held[a] = wanted
-	o.seat(wanted, member{a, terms})
+	o.join(wanted, member{a, terms})
 }
 
 // Settle yields the verdict on each address that was put in since the last time, and on
@@ -171,8 +171,8 @@ func (o *Ownership) seatFor(x *examination) seat {
 	return seat{g, x.key}
 }
 
-// seat adds an address to a group, or replaces what was said about it.
-func (o *Ownership) seat(s seat, m member) {
+// join adds an address to a group, or replaces what was said about it.
+func (o *Ownership) join(s seat, m member) {
 	members := s.group.members[s.key]
 	i, found := slices.BinarySearchFunc(members, m.address, member.compare)
 	switch {
