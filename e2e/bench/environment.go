@@ -76,24 +76,29 @@ type environment struct {
 	speaking   bool
 	// smallest is what an event cost with the fewest Services. Zero: not measured.
 	smallest eventCost
+	// routed is how many Services are there to be announced by BGP, and routers are
+	// those that have been asked for.
+	routed  int
+	routers map[string]*router
 }
 
-func newEnvironment(ctx context.Context, say func(string, ...any)) (*environment, error) {
+// newEnvironment starts the lab of a topology and applies manifests to its cluster.
+func newEnvironment(ctx context.Context, topology, manifests string, say func(string, ...any)) (*environment, error) {
 	l, err := lab.Start(ctx, lab.Options{
-		Topology: "e2e/topologies/bench.clab.yml",
+		Topology: topology,
 		Progress: func(s string) { say("%s", s) },
 	})
 	if err != nil {
 		return nil, err
 	}
 	e := &environment{lab: l, say: say, assigned: map[string]int{}}
-	if err := e.prepare(ctx); err != nil {
+	if err := e.prepare(ctx, manifests); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return e, nil
 }
 
-func (e *environment) prepare(ctx context.Context) error {
+func (e *environment) prepare(ctx context.Context, manifests string) error {
 	config := rest.CopyConfig(e.lab.RESTConfig())
 	config.QPS = -1
 	config.ContentType = runtime.ContentTypeProtobuf
@@ -119,7 +124,7 @@ func (e *environment) prepare(ctx context.Context) error {
 	if _, err := e.lab.Kubectl(ctx, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"); err != nil {
 		return err
 	}
-	return e.lab.Apply(ctx, pool)
+	return e.lab.Apply(ctx, manifests)
 }
 
 // quietKubeProxy stops kube-proxy once pods reach the API server through it:
@@ -149,7 +154,11 @@ func (e *environment) quietKubeProxy(ctx context.Context) error {
 }
 
 func (e *environment) close() error {
-	return errors.Join(e.stopController(), e.lab.Close())
+	err := e.stopController()
+	for _, r := range e.routers {
+		err = errors.Join(err, r.stop())
+	}
+	return errors.Join(err, e.lab.Close())
 }
 
 // startController runs a controller beside the API server.

@@ -10,24 +10,37 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"syscall"
 	"time"
 )
 
-// measurement is one thing to measure. Measurements run in the order of the list and
-// share an environment.
+// measurement is one thing to measure.
 type measurement struct {
 	name string
 	run  func(context.Context, *environment) ([]result, error)
 }
 
-// alone is the name of the measurement that needs no environment. It comes first, so
-// that none is there yet.
-const alone = "ipam"
+// site is a topology with what is measured in it, in that order, in an environment that
+// is shared.
+type site struct {
+	// topology is empty if no environment is needed.
+	topology string
+	// manifests are what the cluster has from the beginning.
+	manifests    string
+	measurements []measurement
+}
+
+func sites() []site {
+	return []site{
+		{"", "", []measurement{{"ipam", ipamAlone}, {"decide", decideAlone}}}, // first, so that no environment is there yet
+		{"e2e/topologies/bench.clab.yml", pool, measurements()},
+		{"e2e/topologies/bench-bgp.clab.yml", routedPool, routedMeasurements()},
+	}
+}
 
 func measurements() []measurement {
 	return []measurement{
-		{alone, ipamAlone},
 		{"assign_1000", assignRate(small)},
 		{"event_1000", oneEvent(small)},
 		{"create", createRate},
@@ -55,12 +68,15 @@ func run() int {
 	pprof := flag.String("pprof", "", "`host:port` where the controllers that are measured serve their profiles; default nowhere")
 	flag.Parse()
 	pick, err := regexp.Compile(*only)
-	if err != nil || flag.NArg() > 0 {
+	if err != nil || flag.NArg() > 0 && flag.Arg(0) != aloneWord {
 		fmt.Fprintf(os.Stderr, "bench: -only %q: want one regular expression\n", *only)
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	if flag.Arg(0) == aloneWord {
+		return alone(ctx)
+	}
 	results, err := measure(ctx, pick, *pprof)
 	if len(results) > 0 {
 		err = errors.Join(err, printTable(os.Stdout, results), writeJSON(*out, results))
@@ -72,31 +88,52 @@ func run() int {
 	return 0
 }
 
+// alone is what this program is when it calls itself as gobgp alone.
+func alone(ctx context.Context) int {
+	if err := gobgpAlone(ctx, flag.Args()[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		return 1
+	}
+	return 0
+}
+
 // measure runs the measurements that were picked and returns what they found, also
 // when one of them failed.
 func measure(ctx context.Context, pick *regexp.Regexp, pprof string) (results []result, err error) {
-	var picked []measurement
-	for _, m := range measurements() {
-		if pick.MatchString(m.name) {
-			picked = append(picked, m)
-		}
-	}
-	if len(picked) == 0 {
-		return nil, fmt.Errorf("no measurement matches %q", pick)
-	}
 	begin := time.Now()
 	say := func(format string, args ...any) {
 		fmt.Fprintf(os.Stderr, "%6.1fs  %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
 	}
-	var e *environment
-	for _, m := range picked {
-		if e == nil && m.name != alone {
-			if e, err = newEnvironment(ctx, say); err != nil {
-				return results, err
-			}
-			e.pprof = pprof
-			defer func() { err = errors.Join(err, e.close()) }()
+	matched := false
+	for _, s := range sites() {
+		s.measurements = slices.DeleteFunc(s.measurements, func(m measurement) bool { return !pick.MatchString(m.name) })
+		if len(s.measurements) == 0 {
+			continue
 		}
+		matched = true
+		found, err := s.measure(ctx, pprof, say)
+		results = append(results, found...)
+		if err != nil {
+			return results, err
+		}
+	}
+	if !matched {
+		return nil, fmt.Errorf("no measurement matches %q", pick)
+	}
+	return results, nil
+}
+
+// measure runs the measurements of a site.
+func (s site) measure(ctx context.Context, pprof string, say func(string, ...any)) (results []result, err error) {
+	var e *environment
+	if s.topology != "" {
+		if e, err = newEnvironment(ctx, s.topology, s.manifests, say); err != nil {
+			return nil, err
+		}
+		e.pprof = pprof
+		defer func() { err = errors.Join(err, e.close()) }()
+	}
+	for _, m := range s.measurements {
 		say("measuring %s", m.name)
 		found, err := m.run(ctx, e)
 		for _, r := range found {

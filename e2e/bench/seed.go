@@ -57,7 +57,11 @@ func putService(ctx context.Context, client *http.Client, pattern *corev1.Servic
 	if err != nil {
 		return err
 	}
-	key := "/registry/services/specs/" + pattern.Namespace + "/" + serviceName(i)
+	return putValue(ctx, client, "/registry/services/specs/"+pattern.Namespace+"/"+serviceName(i), value)
+}
+
+// putValue stores a value in etcd.
+func putValue(ctx context.Context, client *http.Client, key string, value []byte) error {
 	body, err := json.Marshal(map[string][]byte{"key": []byte(key), "value": value})
 	if err != nil {
 		return fmt.Errorf("encode etcd request: %w", err)
@@ -76,7 +80,7 @@ func putService(ctx context.Context, client *http.Client, pattern *corev1.Servic
 		err = fmt.Errorf("%s: %s", response.Status, answer)
 	}
 	if err != nil {
-		return fmt.Errorf("store service %d in etcd: %w", i, err)
+		return fmt.Errorf("store %s in etcd: %w", key, err)
 	}
 	return nil
 }
