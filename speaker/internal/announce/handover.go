@@ -158,13 +158,8 @@ func (l *Loop) Depart() (wait func()) {
 
 // depart finds out who will answer for what this node announces.
 func (l *Loop) depart(f *farewell) {
-	for a, rec := range l.reporter.records {
-		if !rec.announced {
-			continue
-		}
-		if heir := l.ownership.Heir(a); heir != "" {
-			f.heirs[heir] = struct{}{}
-		}
+	for heir := range l.ownership.Heirs(l.Node) {
+		f.heirs[heir] = struct{}{}
 	}
 	l.handovers.farewell = f
 	l.progress()

@@ -143,6 +143,42 @@ func (o *Ownership) Bequest(a netip.Addr, sharers []Sharer) (Verdict, bool) {
 	return o.view.conclude(&x, heir), true
 }
 
+// Heirs returns the nodes that the addresses of a node would fall to if it were gone: all
+// of them and no others, but for addresses that only a node of second choice could have.
+// It costs a look at every address that the node might own.
+func (o *Ownership) Heirs(of lb.NodeName) map[lb.NodeName]struct{} {
+	heirs := make(map[lb.NodeName]struct{})
+	node, ok := o.view.nodes.Index(of)
+	if !ok {
+		return heirs
+	}
+	for _, groups := range o.groups {
+		for _, g := range groups {
+			if g.candidates.Has(node) && g.candidates.Len() > 1 {
+				o.bequeath(g, node, heirs)
+			}
+		}
+	}
+	return heirs
+}
+
+// bequeath adds the heirs of a node in a group.
+func (o *Ownership) bequeath(g *group, node int, heirs map[lb.NodeName]struct{}) {
+	rest := slices.Clone(g.candidates)
+	rest.Remove(node)
+	without := elect.NewSpread(o.rankings, rest)
+	for key, members := range g.members {
+		without.Put(key, termsOf(members))
+	}
+	without.Settle(func(netip.Addr) {})
+	for key := range g.members {
+		if owner, _ := g.spread.Owner(key); owner == node {
+			heir, _ := without.Owner(key)
+			heirs[o.view.nodes.Name(heir)] = struct{}{}
+		}
+	}
+}
+
 func (o *Ownership) ownerOf(a netip.Addr) int {
 	s, ok := o.held[a]
 	if !ok {
@@ -199,8 +235,7 @@ func (o *Ownership) leave(a netip.Addr, s seat) {
 	o.say(s)
 }
 
-// say passes a key on to the spread: with the age of its oldest address, and the claim
-// on the lowest that is claimed.
+// say passes a key on to the spread.
 func (o *Ownership) say(s seat) {
 	o.unsettled[s.group] = struct{}{}
 	members := s.group.members[s.key]
@@ -209,6 +244,12 @@ func (o *Ownership) say(s seat) {
 		o.rankings.Forget(s.key)
 		return
 	}
+	s.group.spread.Put(s.key, termsOf(members))
+}
+
+// termsOf returns those of a key: the age of its oldest address, and the claim on the
+// lowest that is claimed.
+func termsOf(members []member) elect.Terms {
 	terms := members[0].terms
 	for _, m := range members[1:] {
 		terms.Age = min(terms.Age, m.terms.Age)
@@ -216,7 +257,7 @@ func (o *Ownership) say(s seat) {
 			terms.Claimant = m.terms.Claimant
 		}
 	}
-	s.group.spread.Put(s.key, terms)
+	return terms
 }
 
 // retire forgets a group without addresses.

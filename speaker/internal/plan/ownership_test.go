@@ -202,6 +202,7 @@ func TestHeirs(t *testing.T) {
 		delete(rest.Members, gone.Name)
 		after := newOwned(plan.NewView(rest))
 		after.all(services)
+		inherited := make(map[lb.NodeName]struct{})
 		for a, v := range before.verdicts {
 			if v.Owner != gone.Name {
 				continue
@@ -210,6 +211,10 @@ func TestHeirs(t *testing.T) {
 			if before.Heir(a) == after.verdicts[a].Owner {
 				right++
 			}
+			inherited[after.verdicts[a].Owner] = struct{}{}
+		}
+		if diff := cmp.Diff(inherited, before.Heirs(gone.Name)); diff != "" {
+			t.Errorf("heirs of %s (-those who inherited +those who were to):\n%s", gone.Name, diff)
 		}
 	}
 	t.Logf("%d of %d heirs inherited", right, all)
