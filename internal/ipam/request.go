@@ -93,20 +93,20 @@ func (c *claimant) noneFree(pools []*pool) *refusal {
 		if full := sizes(pools, families, 1); len(full) > 0 {
 			return &refusal{lb.ReasonPoolFull, "every address is in use or reserved in " + listFirst(full)}
 		}
-		return c.familyMissing(pools, families, "")
+		return familyMissing(pools, families, "")
 	case len(absent) > 0:
-		return c.familyMissing(pools, absent, "")
+		return familyMissing(pools, absent, "")
 	case c.mixes():
 		return &refusal{lb.ReasonPoolFull, "there is no free address of each family in " + listFirst(sizes(pools, families, 1))}
 	}
 	if full := sizes(pools, families, len(families)); len(full) > 0 {
 		return &refusal{lb.ReasonPoolFull, "there is no free address of each family in " + listFirst(full)}
 	}
-	return c.familyMissing(pools, families, "; both must be from one pool"+unlessMixed)
+	return familyMissing(pools, families, "; both must be from one pool"+unlessMixed)
 }
 
 // familyMissing says that none of the pools has addresses of the families.
-func (c *claimant) familyMissing(pools []*pool, families []lb.Family, rule string) *refusal {
+func familyMissing(pools []*pool, families []lb.Family, rule string) *refusal {
 	names := make([]string, len(pools))
 	for i, p := range pools {
 		names[i] = p.Name
@@ -147,7 +147,7 @@ func (c *claimant) noSecond(groups [][]*pool, f lb.Family) string {
 		return "every address is in use or reserved in " + listFirst(full)
 	}
 	if c.mixes() {
-		return c.familyMissing(distinct(groups), wanted, "").message
+		return familyMissing(distinct(groups), wanted, "").message
 	}
 	return fmt.Sprintf("pool %s, which the first address is from, has no %s addresses, and both must be from one pool%s", first.Name, f, unlessMixed)
 }
