@@ -152,6 +152,8 @@ func (m *Machine) Down(name lb.NodeName, silent, late bool, now time.Time) {
 	}
 	n.session = false
 	switch {
+	case silent && n.standing == suspected && n.toldGone:
+		m.bury(n, now)
 	case !silent || n.standing != trusted:
 	case late:
 		m.note(Doubted, name, BySession)
@@ -162,8 +164,9 @@ func (m *Machine) Down(name lb.NodeName, silent, late bool, now time.Time) {
 	}
 }
 
-// Told takes what another speaker says.
-func (m *Machine) Told(t Message, now time.Time) {
+// Told takes what another speaker says. Fresh says that the speaker it is about was heard
+// of here within an interval: then we know better.
+func (m *Machine) Told(t Message, fresh bool, now time.Time) {
 	if t.By == m.self {
 		return
 	}
@@ -172,8 +175,8 @@ func (m *Machine) Told(t Message, now time.Time) {
 		return
 	}
 	n := m.nodes[t.Node]
-	if n == nil || n.session && (t.Kind == Suspect || t.Kind == Gone) {
-		return // we hear it ourselves
+	if n == nil || fresh && (t.Kind == Suspect || t.Kind == Gone) {
+		return
 	}
 	switch t.Kind {
 	case Suspect:
@@ -187,6 +190,10 @@ func (m *Machine) Told(t Message, now time.Time) {
 	switch {
 	case n.standing == trusted:
 		m.suspect(t.Node, n, ByOthers, now)
+	case n.standing == suspected && n.toldGone && n.watched && !n.session:
+		// Silent for us, silent for another, and nobody answers: another question would
+		// cost time, and be answered by those that have taken over already.
+		m.bury(n, now)
 	case n.standing == suspected && n.toldGone && !n.asking:
 		m.ask(t.Node, n)
 	}
@@ -262,7 +269,7 @@ func (m *Machine) Answered(name lb.NodeName, a Answer, company bool, now time.Ti
 		}
 	case Somebody:
 		m.noteOnce(Refuted, name, n)
-		if n.member && !n.watched {
+		if n.member && (!n.watched || n.session) {
 			m.trust(name, n)
 			return
 		}

@@ -166,22 +166,41 @@ func TestDoubts(t *testing.T) {
 		}, []lb.NodeName{"b"}},
 		"others second it": {[]lb.NodeName{"b", "c"}, func(w *world) {
 			w.silent("b")
-			w.Told(suspect.Message{Kind: suspect.Suspect, Node: "b", By: "c"}, w.now)
+			w.Told(suspect.Message{Kind: suspect.Suspect, Node: "b", By: "c"}, false, w.now)
 			w.answered("b", suspect.Nobody, false)
 		}, []lb.NodeName{"c"}},
 		"others suspect one that is heard here": {[]lb.NodeName{"b", "c"}, func(w *world) {
-			w.Told(suspect.Message{Kind: suspect.Suspect, Node: "b", By: "c"}, w.now)
-			w.Told(suspect.Message{Kind: suspect.Gone, Node: "b", By: "c"}, w.now)
+			w.Told(suspect.Message{Kind: suspect.Suspect, Node: "b", By: "c"}, true, w.now)
+			w.Told(suspect.Message{Kind: suspect.Gone, Node: "b", By: "c"}, true, w.now)
 			w.answered("b", suspect.Nobody, true)
 		}, []lb.NodeName{"b", "c"}},
 		"gossip takes one for dead that is heard here": {[]lb.NodeName{"b", "c"}, func(w *world) {
 			w.Members(names("c"), nobodyLeft, w.now)
 			w.answered("b", suspect.Nobody, true)
 		}, []lb.NodeName{"b", "c"}},
+		"others suspect one before it is silent here": {[]lb.NodeName{"b", "c"}, func(w *world) {
+			w.Told(suspect.Message{Kind: suspect.Suspect, Node: "b", By: "c"}, false, w.now)
+			w.answered("b", suspect.Nobody, true)
+		}, []lb.NodeName{"c"}},
+		"others suspect one before it is silent here, and it is there": {[]lb.NodeName{"b", "c"}, func(w *world) {
+			w.Told(suspect.Message{Kind: suspect.Suspect, Node: "b", By: "c"}, false, w.now)
+			w.answered("b", suspect.Somebody, true)
+			w.pass(time.Minute)
+			w.answered("b", suspect.Nobody, true) // nobody has asked
+		}, []lb.NodeName{"b", "c"}},
+		"another has confirmed what is silent here": {[]lb.NodeName{"b", "c"}, func(w *world) {
+			w.silent("b")
+			w.Told(suspect.Message{Kind: suspect.Gone, Node: "b", By: "c"}, false, w.now)
+			w.answered("b", suspect.Somebody, true) // c answers in its place
+		}, []lb.NodeName{"c"}},
+		"another has confirmed what falls silent here then": {[]lb.NodeName{"b", "c"}, func(w *world) {
+			w.Told(suspect.Message{Kind: suspect.Gone, Node: "b", By: "c"}, false, w.now)
+			w.silent("b")
+		}, []lb.NodeName{"c"}},
 		"others are its heirs, and say so": {[]lb.NodeName{"b", "c"}, func(w *world) {
 			w.silent("b")
 			w.answered("b", suspect.NothingToInherit, true)
-			w.Told(suspect.Message{Kind: suspect.Gone, Node: "b", By: "c"}, w.now)
+			w.Told(suspect.Message{Kind: suspect.Gone, Node: "b", By: "c"}, false, w.now)
 			w.answered("b", suspect.NothingToInherit, true)
 		}, []lb.NodeName{"c"}},
 		"others are its heirs, and do not say so": {[]lb.NodeName{"b", "c"}, func(w *world) {
@@ -199,13 +218,13 @@ func TestDoubts(t *testing.T) {
 		"gone, and contradicts": {[]lb.NodeName{"b", "c"}, func(w *world) {
 			w.silent("b")
 			w.answered("b", suspect.Nobody, true)
-			w.Told(suspect.Message{Kind: suspect.Here, Node: "b", By: "b"}, w.now)
+			w.Told(suspect.Message{Kind: suspect.Here, Node: "b", By: "b"}, false, w.now)
 		}, []lb.NodeName{"b", "c"}},
 		"another vouches for one that gossip never sees again": {[]lb.NodeName{"b", "c"}, func(w *world) {
 			w.silent("b")
 			w.answered("b", suspect.Nobody, true)
 			w.Members(names("c"), nobodyLeft, w.now)
-			w.Told(suspect.Message{Kind: suspect.Here, Node: "b", By: "c"}, w.now)
+			w.Told(suspect.Message{Kind: suspect.Here, Node: "b", By: "c"}, false, w.now)
 			w.expectPresent("b", "c")
 			w.pass(time.Minute)
 			w.answered("b", suspect.Nobody, true)
@@ -221,7 +240,7 @@ func TestDoubts(t *testing.T) {
 		"a stranger": {[]lb.NodeName{"b"}, func(w *world) {
 			w.Up("x")
 			w.Down("x", true, false, w.now)
-			w.Told(suspect.Message{Kind: suspect.Here, Node: "x", By: "b"}, w.now)
+			w.Told(suspect.Message{Kind: suspect.Here, Node: "x", By: "b"}, false, w.now)
 		}, []lb.NodeName{"b"}},
 	}
 	for name, tt := range tests {
@@ -246,17 +265,17 @@ func TestLate(t *testing.T) {
 		t.Error("still in doubt")
 	}
 	w.Late(w.now)
-	w.Told(suspect.Message{Kind: suspect.Gone, Node: "a", By: "b"}, w.now)
+	w.Told(suspect.Message{Kind: suspect.Gone, Node: "a", By: "b"}, false, w.now)
 	w.expect(w.Take(), suspect.Output{})
 	w.expect(w.pass(time.Second), suspect.Output{Resume: true, Renew: true, Tell: say(suspect.Here, "a")})
 	// Without having been late it contradicts at once.
-	w.Told(suspect.Message{Kind: suspect.Gone, Node: "a", By: "b"}, w.now)
+	w.Told(suspect.Message{Kind: suspect.Gone, Node: "a", By: "b"}, false, w.now)
 	w.expect(w.Take(), suspect.Output{Renew: true, Tell: say(suspect.Here, "a")})
 	// Who is back for others announces again what they may have claimed.
-	w.Told(suspect.Message{Kind: suspect.Back, Node: "a", By: "b"}, w.now)
+	w.Told(suspect.Message{Kind: suspect.Back, Node: "a", By: "b"}, false, w.now)
 	w.expect(w.Take(), suspect.Output{Renew: true})
 	// What is only suspected needs no answer: the LAN gives it.
-	w.Told(suspect.Message{Kind: suspect.Suspect, Node: "a", By: "b"}, w.now)
+	w.Told(suspect.Message{Kind: suspect.Suspect, Node: "a", By: "b"}, false, w.now)
 	w.expect(w.Take(), suspect.Output{})
 }
 

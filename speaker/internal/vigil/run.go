@@ -143,7 +143,9 @@ func (v *Vigil) takeMessage(b []byte) {
 		return
 	}
 	v.Log.Debug("told", "kind", string(m.Kind), lb.LogKeyMember, m.Node, logKeyBy, m.By)
-	v.machine.Told(m, time.Now())
+	now := time.Now()
+	fresh := now.Sub(v.BFD.Heard(v.paths[m.Node].path)) <= v.Interval
+	v.machine.Told(m, fresh, now)
 }
 
 // beat lets this node answer for a while, unless this process has been late: then

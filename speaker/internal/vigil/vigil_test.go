@@ -178,7 +178,7 @@ func TestStopped(t *testing.T) {
 		if answers() {
 			t.Error("it answers at once when it goes on")
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond)
 		if !answers() {
 			t.Error("it does not answer when it has listened")
 		}
