@@ -2,7 +2,10 @@
 
 package stories
 
-import "testing"
+import (
+	"net/netip"
+	"testing"
+)
 
 // With --lb-class the controller serves Services of that class, and no others: not even
 // those without any.
@@ -22,6 +25,33 @@ func TestClassMatch(t *testing.T) {
 	s.checkUntouched("foreign")
 	s.checkUntouched("classless")
 	s.expectAddresses("ours", addrs)
+}
+
+// When the controller comes to serve another class, the addresses that it gave before
+// stand in the statuses of Services that are not its own any more. It gives them to nobody,
+// and is told by whom they are used; when a status shows its address no more, it is free.
+func TestClassChangedUnderServices(t *testing.T) {
+	const class = "example.com/herald"
+	s := begin(t)
+	p := s.givenPool(ipv4, of(2))
+	s.givenService("theirs", ipv4)
+	addrs := s.expectAssigned("theirs", p)
+	changes := s.watchAddresses(map[string][]netip.Addr{"theirs": addrs})
+
+	s.givenControllerFlag("--lb-class=" + class)
+	s.givenService("asking", ipv4, ofClass(class), asking(addrs))
+	s.expectDenied("asking", "AddressInUse", s.ns+"/theirs", "loadBalancerClass")
+	s.givenService("first", ipv4, ofClass(class))
+	s.expectAddresses("first", p.addrs(1))
+	s.givenService("second", ipv4, ofClass(class))
+	s.expectDenied("second", "PoolFull", p.name)
+	if seen := changes(); len(seen) > 0 {
+		s.Errorf("addresses changed: %v", seen)
+	}
+	s.expectCounts(p, 2, 0)
+
+	s.deleteService("theirs")
+	s.expectAddresses("asking", addrs)
 }
 
 // givenControllerFlag runs the controllers with one more flag until the story ends.

@@ -115,6 +115,24 @@ func TestRelabelledNamespaceMoves(t *testing.T) {
 	s.expectAddresses("early", public.addrs(0))
 }
 
+// Labels count for those who ask for an address by name, too, and as they change.
+func TestRelabelledForExplicitRequest(t *testing.T) {
+	eachFamily(t, func(s *story, f family) {
+		p := s.givenPool(f, notAutomatic, pinned("{namespaceSelectors: [{matchLabels: {tier: "+s.ns+"}}], serviceSelectors: [{matchLabels: {lb: public}}]}"))
+		wanted := p.addrs(3)
+		s.givenService("web", f, asking(wanted), labelled("lb", "public"))
+		s.expectDenied("web", "NotAllowed", wanted[0].String(), p.name, "the labels of namespace "+s.ns, "namespaceSelectors (tier="+s.ns+")")
+		s.labelNamespace("tier", fmt.Sprintf("%q", s.ns))
+		s.expectAddresses("web", wanted)
+
+		s.labelService("web", "lb", `"internal"`)
+		s.expectDenied("web", "NotAllowed", p.name, "serviceSelectors (lb=public)")
+		s.expectTakenBack("web", join(wanted), p.name, "serviceSelectors", "nothing replaces it")
+		s.labelService("web", "lb", `"public"`)
+		s.expectAddresses("web", wanted)
+	})
+}
+
 // Labels of the Service admit it, and shut it out again, as they change.
 func TestPinnedByServiceLabel(t *testing.T) {
 	eachFamily(t, func(s *story, f family) {

@@ -4,6 +4,7 @@ package stories
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 )
 
@@ -60,6 +61,82 @@ func TestAllPoolsDeleted(t *testing.T) {
 		s.expectAddresses("web-0", p.addrs(0))
 		s.expectAddresses("web-1", p.addrs(1))
 	})
+}
+
+// A pool that shrinks moves those whose addresses it gives up, each once, and says from
+// where, to where and why. The others stay, also when the pool widens again.
+func TestPoolShrunkAndWidened(t *testing.T) {
+	eachFamily(t, func(s *story, f family) {
+		p := s.givenPool(f, of(2))
+		for i, name := range []string{"stays", "moves"} {
+			s.givenService(name, f)
+			s.expectAddresses(name, p.addrs(i))
+		}
+		refuge := s.givenPools(f)[0]
+		changes := s.watchAddresses(map[string][]netip.Addr{"stays": p.addrs(0)})
+
+		p.addresses = p.ranges(1)
+		s.applyPool(p)
+		s.expectAddresses("moves", refuge.addrs(0))
+		s.expectTakenBack("moves", join(p.addrs(1))+" from pool "+p.name, "no pool contains "+p.addrs(1)[0].String(),
+			"the Service now has "+join(refuge.addrs(0))+" from pool "+refuge.name)
+		p.addresses = p.ranges(4)
+		s.applyPool(p)
+		s.givenService("new", f, fromPool(p))
+		s.expectAddresses("new", p.addrs(1))
+		s.expectAddresses("moves", refuge.addrs(0))
+		s.expectEvents("moves", "ClearAssignment", 1)
+		if seen := changes(); len(seen) > 0 {
+			s.Errorf("addresses changed: %v", seen)
+		}
+	})
+}
+
+// Of two pools with the same addresses, the younger serves what the older leaves. When the
+// older is gone its addresses are the younger's, and nobody moves.
+func TestOverlappingPoolServesWhatIsLeft(t *testing.T) {
+	s := begin(t)
+	older := s.givenPool(ipv4, of(2))
+	s.expectAccepted(older)
+	s.awaitNextSecond() // creation times are in seconds
+	younger := s.givenPool(ipv4, func(p *pool) { p.v4, p.size, p.addresses = older.v4, 3, older.ranges(3) })
+	s.expectCondition(younger, older.name)
+	for i, from := range []*pool{older, older, younger} {
+		name := fmt.Sprintf("web-%d", i)
+		s.givenService(name, ipv4, asking(older.addrs(i)))
+		s.expectFrom(name, older.addrs(i), from.name)
+	}
+	s.givenService("late", ipv4)
+	s.expectDenied("late", "PoolFull", older.name+" (2 IPv4)", younger.name+" (1 IPv4)")
+
+	s.deletePool(older)
+	s.expectAccepted(younger)
+	for i := range 3 {
+		name := fmt.Sprintf("web-%d", i)
+		s.expectFrom(name, older.addrs(i), younger.name)
+		s.expectEvents(name, "ClearAssignment", 0)
+	}
+}
+
+// A pool that is pinned to others takes its addresses back, and says by which rule.
+func TestPoolPinnedLater(t *testing.T) {
+	s := begin(t)
+	p := s.givenPool(ipv4)
+	s.givenService("labelled", ipv4, labelled("lb", "public"))
+	s.expectAddresses("labelled", p.addrs(0))
+	s.givenService("plain", ipv4)
+	s.expectAddresses("plain", p.addrs(1))
+	refuge := s.givenPools(ipv4)[0]
+
+	p.allocation = "{namespaces: [" + s.ns + "], serviceSelectors: [{matchLabels: {lb: public}}]}"
+	s.applyPool(p)
+	s.expectAddresses("plain", refuge.addrs(0))
+	s.expectTakenBack("plain", join(p.addrs(1)), p.name, "serviceSelectors (lb=public)", refuge.name)
+	p.allocation = "{namespaces: [elsewhere]}"
+	s.applyPool(p)
+	s.expectAddresses("labelled", refuge.addrs(1))
+	s.expectTakenBack("labelled", join(p.addrs(0)), "namespace "+s.ns+" is not one of its namespaces (elsewhere)")
+	s.expectEvents("plain", "ClearAssignment", 1)
 }
 
 // A pool that others replace under other names keeps every address where it was: what
