@@ -151,7 +151,7 @@ func (w *world) victim(ctx context.Context, addresses []netip.Addr) (*lab.Node, 
 		}
 		select {
 		case <-ctx.Done():
-			return nil, nil, fmt.Errorf("find an owner: %w", err)
+			return nil, nil, fmt.Errorf("find an owner: %w", errors.Join(ctx.Err(), err))
 		case <-tick.C:
 		}
 	}
