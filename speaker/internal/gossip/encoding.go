@@ -169,7 +169,7 @@ func (r *reader) count() int {
 	if r.err != nil {
 		return 0
 	}
-	return int(n) //nolint:gosec // no more than the message has bytes
+	return int(n)
 }
 
 // address reads an address, and the bits in front of it.
@@ -187,7 +187,7 @@ func (r *reader) address() (netip.Addr, byte) {
 	if r.err != nil {
 		return netip.Addr{}, 0
 	}
-	rest := r.bytes(uint64(size - shared)) //nolint:gosec // less than 17
+	rest := r.bytes(uint64(size - shared))
 	if r.err != nil {
 		return netip.Addr{}, 0
 	}
