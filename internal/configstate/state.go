@@ -74,7 +74,7 @@ func New(c Config) *State {
 	if c.Node != "" {
 		s.name, s.condition = v1beta1.ConfigurationStateSpeakerPrefix+string(c.Node), v1beta1.ConditionConfigReconcilerValid
 		s.labels = map[string]string{
-			v1beta1.LabelComponentType: v1beta1.ComponentSpeaker, v1beta1.LabelNodeName: string(c.Node),
+			v1beta1.LabelComponentType: v1beta1.ComponentSpeaker, v1beta1.LabelNodeName: kube.LabelValue(string(c.Node)),
 		}
 	}
 	return s

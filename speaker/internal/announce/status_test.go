@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/herald-lb/herald/internal/kube"
 	"github.com/herald-lb/herald/internal/lb"
 )
 
@@ -212,12 +213,12 @@ func TestSweep(t *testing.T) {
 
 func TestLabelValue(t *testing.T) {
 	long := strings.Repeat("n", 253)
-	for _, name := range []string{"node-1", long[:maxLabelValue]} {
+	for _, name := range []string{"node-1", long[:kube.MaxLabelValue]} {
 		if got := labelValue(name); got != name {
 			t.Errorf("labelValue(%q) = %q, want the name itself", name, got)
 		}
 	}
-	if got := labelValue(long); len(got) != maxLabelValue || !strings.HasPrefix(got, "nnn") {
+	if got := labelValue(long); len(got) != kube.MaxLabelValue || !strings.HasPrefix(got, "nnn") {
 		t.Errorf("labelValue of a long name = %q", got)
 	}
 	if labelValue(long) == labelValue(long+"n") {

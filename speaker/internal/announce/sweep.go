@@ -4,12 +4,11 @@ package announce
 
 import (
 	"context"
-	"fmt"
-	"hash/fnv"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/herald-lb/herald/internal/kube"
 	"github.com/herald-lb/herald/internal/lb"
 )
 
@@ -122,16 +121,5 @@ func (w *sweeper) sweep(ctx context.Context, node lb.NodeName) error {
 	return nil
 }
 
-// maxLabelValue is the length that Kubernetes allows; node names may be longer.
-const maxLabelValue = 63
-
-// labelValue returns name, or if it is too long for a label, its beginning and a hash.
-func labelValue(name string) string {
-	if len(name) <= maxLabelValue {
-		return name
-	}
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(name)) // a hash never fails to write
-	suffix := fmt.Sprintf("-%016x", h.Sum64())
-	return name[:maxLabelValue-len(suffix)] + suffix
-}
+// labelValue returns name as a label can have it.
+func labelValue(name string) string { return kube.LabelValue(name) }
