@@ -26,8 +26,8 @@ func ipamAlone(ctx context.Context, _ *environment) ([]result, error) {
 	return ipamResults(string(out))
 }
 
-// benchmark is one line of what go test prints, without the number of processors:
-// BenchmarkAssign/v4-8/n=1000-2   300   812.5 ns/op
+// benchmark is one line of what go test prints, such as
+// "BenchmarkAssign/v4-8/n=1000-2   300   812.5 ns/op", of which 2 processors are left out.
 var benchmark = regexp.MustCompile(`^Benchmark(\w+)/([\w-]+)/n=(\d+)(?:-\d+)?\s+\d+\s+(.*)$`)
 
 // ipamResults reads what go test prints about the benchmarks of package ipam.
@@ -73,7 +73,7 @@ func ipamResults(out string) ([]result, error) {
 func figure(pairs string) (value float64, unit string, err error) {
 	fields := strings.Fields(pairs)
 	for i := 0; i+1 < len(fields); i += 2 {
-		value, unit = 0, fields[i+1]
+		unit = fields[i+1]
 		if value, err = strconv.ParseFloat(fields[i], 64); err != nil {
 			return 0, "", err
 		}

@@ -58,12 +58,6 @@ func parseRequests(text []byte) (map[apiRequest]int, error) {
 	return counts, lines.Err()
 }
 
-// since returns how many more of a kind there are now than before.
-func (e *environment) since(ctx context.Context, before map[apiRequest]int, r apiRequest) (int, error) {
-	now, err := e.requests(ctx)
-	return now[r] - before[r], err
-}
-
 // awaitQuiet returns once nobody has written an Event for two seconds: the controller
 // writes them after everything else.
 func (e *environment) awaitQuiet(ctx context.Context) error {

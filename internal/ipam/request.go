@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/internal/lb"
 )
 
@@ -80,7 +79,7 @@ func (a *Allocator) locate(c *claimant, addr netip.Addr) (grant, *refusal) {
 }
 
 // unlessMixed is what lifts the rule that both addresses of a Service are from one pool.
-const unlessMixed = ", unless the annotation " + v1beta1.AnnotationDualStackFrom + " is " + v1beta1.DualStackFromAnyPools
+const unlessMixed = ", unless the annotation " + lb.AnnotationDualStackFrom + " is " + lb.DualStackFromAnyPools
 
 // noneFree says that the pools have no address of the families to give: because
 // they never had, or because all are in use. Where both are required, only a pool that

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/btree"
 
-	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/internal/lb"
 )
 
@@ -88,10 +87,10 @@ func mayShare(addr func() string, holder, applicant *lb.Service) *refusal {
 	case holder.Local != applicant.Local:
 		return refuse(lb.ReasonSharingRefused,
 			"is shared by Service %s, which has another externalTrafficPolicy; Services that share must agree", holder.Name)
-	case holder.Local && holder.Backends != applicant.Backends && !(holder.LocalSharing && applicant.LocalSharing):
+	case holder.Local && holder.Backends != applicant.Backends && (!holder.LocalSharing || !applicant.LocalSharing):
 		return refuse(lb.ReasonSharingRefused, "is shared by Service %s, which has another selector; "+
 			"with externalTrafficPolicy Local the selectors must be equal, or each of these Services must have the annotation %s: %q, which is missing from %s",
-			holder.Name, v1beta1.AnnotationAllowLocalSharing, "true", unwilling(holder, applicant))
+			holder.Name, lb.AnnotationAllowLocalSharing, "true", unwilling(holder, applicant))
 	}
 	return nil
 }

@@ -13,6 +13,13 @@ import (
 	"github.com/herald-lb/herald/api/v1beta1"
 )
 
+// Annotations that refusals name, for packages that see no objects.
+const (
+	AnnotationAllowLocalSharing = v1beta1.AnnotationAllowLocalSharing
+	AnnotationDualStackFrom     = v1beta1.AnnotationDualStackFrom
+	DualStackFromAnyPools       = v1beta1.DualStackFromAnyPools
+)
+
 // annotation is the value of an annotation and the key it was found under. Both are
 // empty when the Service does not have it.
 type annotation struct{ key, value string }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -229,7 +228,7 @@ func (c *Contests) claimed(claim layer2.Claim) {
 	defend, change := c.machine.Hear(claim.Address, by, time.Now())
 	c.mu.Unlock()
 	c.Log.Info("another station claims an address", lb.LogKeyIP, claim.Address,
-		"mac", net.HardwareAddr(claim.MAC[:]).String(), lb.LogKeyInterface, claim.Interface)
+		"mac", by.Hardware(), lb.LogKeyInterface, claim.Interface)
 	if defend && c.Policy == Defend {
 		c.LAN.Repeat(claim.Address)
 	}
@@ -289,7 +288,7 @@ func (c *Contests) conclude(asked []layer2.Announcement, found map[netip.Addr]la
 
 // tell tells users and the loop of a change.
 func (c *Contests) tell(a netip.Addr, by contest.Station, change contest.Change) {
-	mac := net.HardwareAddr(by.MAC[:]).String()
+	mac := by.Hardware()
 	switch change {
 	case contest.None:
 		return
@@ -325,7 +324,7 @@ func (c *Contests) Collect(to chan<- prometheus.Metric) {
 	c.mu.Unlock()
 	to <- prometheus.MustNewConstMetric(claimsDesc(), prometheus.CounterValue, float64(claims))
 	for a, by := range all {
-		to <- prometheus.MustNewConstMetric(contestedDesc(), prometheus.GaugeValue, 1, a.String(), net.HardwareAddr(by.MAC[:]).String())
+		to <- prometheus.MustNewConstMetric(contestedDesc(), prometheus.GaugeValue, 1, a.String(), by.Hardware())
 	}
 }
 

@@ -3,6 +3,7 @@
 package contest
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 )
@@ -11,6 +12,12 @@ import (
 type Station struct {
 	MAC       [6]byte
 	Interface string
+}
+
+// Hardware returns the station's hardware address as people write it.
+func (s Station) Hardware() string {
+	m := s.MAC
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
 }
 
 // Change is what a Machine has concluded.
