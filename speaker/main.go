@@ -89,7 +89,7 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 	loopConfig := announce.Config{
 		Node: lb.NodeName(f.node), IgnoreExcludeLabel: f.ignoreExclude,
 		Failback: f.failback, IgnoreSubnets: f.ignoreSubnets,
-		Inventory: inventory, Sources: watches.sources, Links: links, Exclusions: exclusions,
+		Inventory: inventory, Sources: watches.sources, Configuration: watches.configuration, Links: links, Exclusions: exclusions,
 		Layer2: announcer, Events: events, Statuses: statuses.layer2, Contests: contests,
 		BGP:     &announce.BGP{Router: routing.router, Guards: routing.guards, Statuses: statuses.bgp, DrainWait: f.drainWait},
 		Verdict: statuses.verdict, Log: log, Registerer: registry,

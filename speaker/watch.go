@@ -20,7 +20,9 @@ import (
 // watches are the informers of the speaker, each as narrow as it can be.
 type watches struct {
 	sources []kube.Syncer
-	tasks   []run.Task
+	// configuration are those of sources that say what peers there are.
+	configuration []kube.Syncer
+	tasks         []run.Task
 }
 
 func newWatches(c *kube.Client, namespace string, inventory *announce.Inventory, statuses statuses) (*watches, error) {
@@ -32,9 +34,9 @@ func newWatches(c *kube.Client, namespace string, inventory *announce.Inventory,
 		watch(w, "endpoint slices", c.EndpointSlices, kube.Watched[*discoveryv1.EndpointSlice]{
 			LabelSelector: "!" + corev1.IsHeadlessService, Trim: trimmer.EndpointSlice,
 		}, inventory.OnEndpointSlice),
-		watch(w, "nodes", c.Nodes, kube.Watched[*corev1.Node]{Trim: announce.TrimNode(inventory.Drain)}, inventory.OnNode),
-		watch(w, "address pools", c.IPAddressPools, kube.Watched[*v1beta1.IPAddressPool]{Namespace: namespace}, inventory.OnPool),
-		watch(w, "advertisements", c.L2Advertisements, kube.Watched[*v1beta1.L2Advertisement]{Namespace: namespace}, inventory.OnL2Advertisement),
+		configure(w, "nodes", c.Nodes, kube.Watched[*corev1.Node]{Trim: announce.TrimNode(inventory.Drain)}, inventory.OnNode),
+		configure(w, "address pools", c.IPAddressPools, kube.Watched[*v1beta1.IPAddressPool]{Namespace: namespace}, inventory.OnPool),
+		configure(w, "advertisements", c.L2Advertisements, kube.Watched[*v1beta1.L2Advertisement]{Namespace: namespace}, inventory.OnL2Advertisement),
 		watch(w, "statuses of this node", c.ServiceL2Statuses, kube.Watched[*v1beta1.ServiceL2Status]{
 			Namespace: namespace, LabelSelector: statuses.layer2.Selector(),
 		}, statuses.layer2.OnStatus),
@@ -46,11 +48,11 @@ func newWatches(c *kube.Client, namespace string, inventory *announce.Inventory,
 // watchBGP adds what only BGP needs. All of it is in the namespace of this process.
 func watchBGP(w *watches, c *kube.Client, namespace string, inventory *announce.Inventory, statuses *announce.Statuses) error {
 	return errors.Join(
-		watch(w, "peers", c.BGPPeers, kube.Watched[*v1beta2.BGPPeer]{Namespace: namespace}, inventory.OnBGPPeer),
-		watch(w, "BGP advertisements", c.BGPAdvertisements, kube.Watched[*v1beta1.BGPAdvertisement]{Namespace: namespace}, inventory.OnBGPAdvertisement),
-		watch(w, "BFD profiles", c.BFDProfiles, kube.Watched[*v1beta1.BFDProfile]{Namespace: namespace}, inventory.OnBFDProfile),
-		watch(w, "communities", c.Communities, kube.Watched[*v1beta1.Community]{Namespace: namespace}, inventory.OnCommunity),
-		watch(w, "secrets", c.Secrets, kube.Watched[*corev1.Secret]{Namespace: namespace, Trim: announce.TrimSecret}, inventory.OnSecret),
+		configure(w, "peers", c.BGPPeers, kube.Watched[*v1beta2.BGPPeer]{Namespace: namespace}, inventory.OnBGPPeer),
+		configure(w, "BGP advertisements", c.BGPAdvertisements, kube.Watched[*v1beta1.BGPAdvertisement]{Namespace: namespace}, inventory.OnBGPAdvertisement),
+		configure(w, "BFD profiles", c.BFDProfiles, kube.Watched[*v1beta1.BFDProfile]{Namespace: namespace}, inventory.OnBFDProfile),
+		configure(w, "communities", c.Communities, kube.Watched[*v1beta1.Community]{Namespace: namespace}, inventory.OnCommunity),
+		configure(w, "secrets", c.Secrets, kube.Watched[*corev1.Secret]{Namespace: namespace, Trim: announce.TrimSecret}, inventory.OnSecret),
 		watch(w, "BGP statuses of this node", c.ServiceBGPStatuses, kube.Watched[*v1beta1.ServiceBGPStatus]{
 			Namespace: namespace, LabelSelector: statuses.Selector(),
 		}, statuses.OnBGPStatus),
@@ -67,5 +69,14 @@ func watch[T runtime.Object](w *watches, name string, r kube.Resource[T], watche
 	}
 	w.sources = append(w.sources, informer)
 	w.tasks = append(w.tasks, run.Task{Name: name, Run: func(ctx context.Context) error { return informer.Run(ctx) }})
+	return nil
+}
+
+// configure is watch for what says what peers there are.
+func configure[T runtime.Object](w *watches, name string, r kube.Resource[T], watched kube.Watched[T], onChange func(old, now T)) error {
+	if err := watch(w, name, r, watched, onChange); err != nil {
+		return err
+	}
+	w.configuration = append(w.configuration, w.sources[len(w.sources)-1])
 	return nil
 }

@@ -2,7 +2,24 @@
 
 package announce
 
-import "testing"
+import (
+	"slices"
+	"testing"
+
+	"github.com/herald-lb/herald/speaker/internal/bgp"
+)
+
+// Peers are dialled while Services are on their way, and hear nothing yet.
+func TestPeersAreExpected(t *testing.T) {
+	inUnsettledBGP(t, func(s *bgpSpeaker) {
+		s.quiesce()
+		s.router.mu.Lock()
+		defer s.router.mu.Unlock()
+		if want := []bgp.PeerName{"left", "right"}; !slices.Equal(s.router.expected, want) || s.router.peers != nil {
+			t.Errorf("expected are %v, and there are %v; want %v, and none", s.router.expected, s.router.peers, want)
+		}
+	})
+}
 
 // Who else is alive does not matter to routes.
 func TestRoutesDoNotWaitForMembers(t *testing.T) {

@@ -317,11 +317,23 @@ func (v *Inventory) takeNodes() ([]lb.Node, bool) {
 		return nil, false
 	}
 	v.nodesDirty = false
+	return v.listNodes(), true
+}
+
+// peekNodes returns all nodes, and leaves takeNodes what it has.
+func (v *Inventory) peekNodes() []lb.Node {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.listNodes()
+}
+
+// listNodes returns all nodes. The caller holds the lock.
+func (v *Inventory) listNodes() []lb.Node {
 	nodes := make([]lb.Node, 0, len(v.nodes))
 	for _, n := range v.nodes {
 		nodes = append(nodes, v.parseNode(n))
 	}
-	return nodes, true
+	return nodes
 }
 
 // reconsider has everything decided again: time has passed that matters.

@@ -65,6 +65,9 @@ type Config struct {
 	Inventory *Inventory
 	// Sources fill the inventory, and are waited for.
 	Sources []kube.Syncer
+	// Configuration are those of Sources that say what peers there are. They are waited
+	// for first. Without them, peers are dialled when everything is known.
+	Configuration []kube.Syncer
 	// Members is nil without gossip: then every node counts as alive.
 	Members    Members
 	Links      Links
@@ -160,6 +163,10 @@ func (l *Loop) Live() error {
 // Run announces until ctx ends, and then returns nil without withdrawing anything:
 // see Leaving in the package's documentation.
 func (l *Loop) Run(ctx context.Context) error {
+	if kube.WaitForSync(ctx, l.Configuration...) != nil {
+		return nil //nolint:nilerr // ctx has ended: it has no other error
+	}
+	l.expect()
 	if kube.WaitForSync(ctx, l.Sources...) != nil {
 		return nil //nolint:nilerr // ctx has ended: it has no other error
 	}

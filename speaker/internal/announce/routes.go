@@ -29,6 +29,8 @@ type Router interface {
 	Withdraw(bgp.PathKey)
 	// Peers is called after the paths of new peers have been said.
 	Peers(map[bgp.PeerName]bgp.Peer)
+	// Expect is called before the paths of new peers have been said; Peers comes after it.
+	Expect(map[bgp.PeerName]bgp.Peer)
 	// Drain asks all peers to prefer other nodes, or takes that back.
 	Drain(bool)
 }
@@ -111,12 +113,13 @@ func (r *routes) flush(ctx context.Context) {
 	}
 	if r.renewed {
 		r.renewed = false
-		r.applyPeers()
+		r.applyPeers(r.Router.Peers)
 	}
 	r.reporter.flush(ctx)
 }
 
-func (r *routes) applyPeers() {
+// applyPeers says which peers there are, or will be.
+func (r *routes) applyPeers(say func(map[bgp.PeerName]bgp.Peer)) {
 	wanted := r.view.Peers()
 	peers := make(map[bgp.PeerName]bgp.Peer, len(wanted.Peers))
 	guards := make(map[bgp.PeerName]Guard)
@@ -127,7 +130,7 @@ func (r *routes) applyPeers() {
 			guards[name] = guardOf(p)
 		}
 	}
-	r.Router.Peers(peers)
+	say(peers)
 	r.Guards.Set(guards)
 	if len(peers) != r.peers {
 		r.peers = len(peers)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/api/v1beta2"
+	"github.com/herald-lb/herald/internal/kube"
 	"github.com/herald-lb/herald/speaker/internal/bfd"
 	"github.com/herald-lb/herald/speaker/internal/bgp"
 )
@@ -35,8 +36,10 @@ type fakeRouter struct {
 	held  map[bgp.PeerName]string
 	// incomplete are peers that were said while there was no path.
 	incomplete []string
-	calls      int
-	draining   bool
+	// expected are the peers that were said before paths could be.
+	expected []bgp.PeerName
+	calls    int
+	draining bool
 }
 
 func newFakeRouter() *fakeRouter {
@@ -68,6 +71,13 @@ func (f *fakeRouter) Peers(peers map[bgp.PeerName]bgp.Peer) {
 		}
 	}
 	f.peers = peers
+}
+
+func (f *fakeRouter) Expect(peers map[bgp.PeerName]bgp.Peer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls++
+	f.expected = slices.Sorted(maps.Keys(peers))
 }
 
 func (f *fakeRouter) Drain(on bool) {
@@ -238,6 +248,7 @@ func inUnsettledBGP(t *testing.T, f func(s *bgpSpeaker)) {
 		var statuses *Statuses
 		s.speaker = newSpeaker(t, "a", newFakeStatusAPI(), func(c *Config) {
 			statuses = NewBGPStatuses(StatusOwner{Node: "a", Namespace: "system", PodName: "speaker-a", PodUID: "pod-of-a"}, s.bgpAPI, c.Log)
+			c.Configuration = []kube.Syncer{&synced{is: true}}
 			c.BGP = &BGP{Router: s.router, Guards: NewGuards(s.bfd, s.router, c.Log), Statuses: statuses}
 		})
 		s.inventory.OnPool(nil, pool("192.0.2.0/24", "2001:db8::/64"))

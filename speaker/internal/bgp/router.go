@@ -61,7 +61,13 @@ func New(c Config) *Router {
 // a new peer finds a full table (RFC 4724, 4.1). A peer that is not valid is
 // not dialled, and its Session has the Problem. Paths are kept for a peer that is not
 // there, until they are withdrawn.
-func (r *Router) Peers(peers map[PeerName]Peer) {
+func (r *Router) Peers(peers map[PeerName]Peer) { r.setPeers(peers, false) }
+
+// Expect says which peers there will be, when what they are to have is not all known yet.
+// They are dialled, which takes gobgp a second or two, and hear nothing before Peers.
+func (r *Router) Expect(peers map[PeerName]Peer) { r.setPeers(peers, true) }
+
+func (r *Router) setPeers(peers map[PeerName]Peer, expected bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for name := range peers {
@@ -78,7 +84,7 @@ func (r *Router) Peers(peers map[PeerName]Peer) {
 			unnumbered[p.Interface] = struct{}{}
 		}
 		s.want(func(in *intent) {
-			in.peer, in.wanted, in.invalid = p, wanted, invalid
+			in.peer, in.wanted, in.invalid, in.expected = p, wanted, invalid, expected
 			in.leaving = r.leaving.includes(&p)
 		})
 	}

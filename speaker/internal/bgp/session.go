@@ -85,6 +85,8 @@ type intent struct {
 	invalid error
 	held    string
 	leaving bool
+	// expected says that there are routes to come that the peer is to hear first.
+	expected bool
 	// up says that the relay has reached the peer since the last look, ended that it has
 	// ended.
 	up, ended bool
@@ -195,7 +197,7 @@ func (s *session) converge(ctx context.Context) error {
 	case interrupted: // the bell has rung
 	case in.held == "" && !s.dialled.IsValid():
 		err = errors.Join(err, s.dial(ctx, address))
-	case s.reached && s.hops != nextHops{}: // else the table is not what it should be
+	case s.reached && s.hops != nextHops{} && !in.expected: // else the table is not what it should be
 		s.relay.proceed()
 	}
 	_ = s.report(errors.Join(err, s.unspoken())) // the second is not ours to try again
