@@ -73,8 +73,13 @@ func TestAggregates(t *testing.T) {
 	s.kubectl("delete", "service", "web", "-n", s.ns)
 	s.expectEverywhere(web, nil)
 	expect(s.nodes)
-	s.kubectl("delete", "service", "db", "-n", s.ns)
+	s.advertise("short", `{aggregationLength: 28, aggregationLengthV6: 125, communities: ["64512:1"]}`)
 	expect(nil)
+	s.expectRoute(s.frr(), aggregate(db[0], 28), s.nodes, "64512:1")
+	s.expectRoute(s.bird(), aggregate(db[1], 125), s.nodes, "64512:1")
+	s.kubectl("delete", "service", "db", "-n", s.ns)
+	s.expectRoute(s.frr(), aggregate(db[0], 28), nil)
+	s.expectRoute(s.bird(), aggregate(db[1], 125), nil)
 	s.expectEverywhere(db, nil)
 }
 

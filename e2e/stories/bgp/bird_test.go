@@ -88,7 +88,7 @@ func (r *birdRouter) show(ctx context.Context) string {
 }
 
 var (
-	birdHop       = regexp.MustCompile(`(?m)^\s+via (\S+) on`)
+	birdPath      = regexp.MustCompile(`(?m)^.* (?:unicast|unreachable) \[`)
 	birdWords     = regexp.MustCompile(`\((\d+), ?(\d+)(?:, ?(\d+))?\)`)
 	birdAttribute = regexp.MustCompile(`(?m)^\s+BGP\.(\w+): (.*)$`)
 	birdBFD       = regexp.MustCompile(`(?m)^(\S+)\s+(\S+)\s+Up\s+\S+\s+(\S+)\s+(\S+)$`)
@@ -100,14 +100,13 @@ func (r *birdRouter) paths(ctx context.Context, prefix netip.Prefix) ([]path, er
 		return nil, err
 	}
 	var paths []path
-	// Each path begins with its next hop.
-	starts := birdHop.FindAllStringSubmatchIndex(out, -1)
+	starts := birdPath.FindAllStringIndex(out, -1)
 	for i, at := range starts {
 		end := len(out)
 		if i+1 < len(starts) {
 			end = starts[i+1][0]
 		}
-		found := path{nextHop: out[at[2]:at[3]]}
+		var found path
 		found.read(out[at[1]:end])
 		paths = append(paths, found)
 	}
@@ -118,6 +117,9 @@ func (r *birdRouter) paths(ctx context.Context, prefix netip.Prefix) ([]path, er
 func (p *path) read(text string) {
 	for _, m := range birdAttribute.FindAllStringSubmatch(text, -1) {
 		switch name, value := m[1], strings.TrimSpace(m[2]); name {
+		case "next_hop": // with a link-local one perhaps, and perhaps with nothing else
+			p.nextHop = strings.TrimPrefix(value, ":: ")
+			p.nextHop, _, _ = strings.Cut(p.nextHop, " ")
 		case "as_path":
 			p.asPath = value
 		case "local_pref":

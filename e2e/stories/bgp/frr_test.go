@@ -62,7 +62,6 @@ type frrPath struct {
 	Aspath         struct{ String string }
 	Community      struct{ String string }
 	LargeCommunity struct{ String string }
-	Stale          bool
 }
 
 func (p *frrPath) path() path {
@@ -114,16 +113,10 @@ func (r frrRouter) established(ctx context.Context) (int, error) {
 
 // frrNeighbor is what vtysh has of a session.
 type frrNeighbor struct {
-	BgpState               string
-	RemoteRouterID         string `json:"remoteRouterId"`
-	BgpTimerHoldTimeMsecs  int
-	BgpTimerKeepAliveMsecs int    `json:"bgpTimerKeepAliveIntervalMsecs"`
-	HostForeign            string `json:"hostForeign"`
-	NeighborCapabilities   struct{ GracefulRestart string }
-	GracefulRestartInfo    struct{ RemoteGrMode string }
-	ConnectionsEstablished int
-	AddressFamilyInfo      map[string]struct{ SentPrefixCounter int }
-	MessageStats           struct{ UpdatesRecv int }
+	BgpState, RemoteRouterID string
+	BgpTimerHoldTimeMsecs    int
+	BgpTimerKeepAliveMsecs   int `json:"bgpTimerKeepAliveIntervalMsecs"`
+	NeighborCapabilities     struct{ GracefulRestart string }
 }
 
 // neighbors returns the sessions that have been, by the neighbor's address or interface.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,8 +60,14 @@ func TestGracefulLeave(t *testing.T) {
 	s.advertise("all", "{}")
 	addresses := [2]netip.Addr{s.givenService("web", "Local")[0], s.givenService("behind-bird", "Local", behindBIRD())[0]}
 	ask := s.keepAskingBoth(addresses, "udp")
+	asked := [2]func() bool{s.watchFarewell(s.frr(), host(addresses[0])), s.watchFarewell(s.bird(), host(addresses[1]))}
 	s.restartSpeakers()
 	ask.expectNoFailure()
+	for i, r := range s.routers {
+		if !asked[i]() {
+			t.Errorf("%s was not asked to prefer other nodes (GRACEFUL_SHUTDOWN, RFC 8326)", r.name())
+		}
+	}
 	for i, r := range s.routers {
 		s.expectRoute(r, host(addresses[i]), s.nodes)
 	}
@@ -119,6 +126,29 @@ func (c *clients) expectNoFailure() {
 			c.Errorf("a request through %s failed that was asked at %s: %v", c.routers[i].name(), f.Asked.Format("15:04:05.000"), f.Err)
 		}
 	}
+}
+
+// watchFarewell looks for paths with GRACEFUL_SHUTDOWN. The function it returns ends that,
+// and says whether there was one.
+func (s *story) watchFarewell(r router, prefix netip.Prefix) func() bool {
+	ctx, cancel := context.WithCancel(s.ctx)
+	seen := make(chan bool, 1)
+	leaving := func(p path) bool {
+		return slices.Contains(p.communities, "65535:0") || slices.Contains(p.communities, "graceful-shutdown")
+	}
+	go func() {
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for ; ctx.Err() == nil; <-tick.C {
+			if paths, _ := r.paths(ctx, prefix); slices.ContainsFunc(paths, leaving) {
+				seen <- true
+				return
+			}
+		}
+		seen <- false
+	}()
+	s.Cleanup(cancel)
+	return func() bool { cancel(); return <-seen }
 }
 
 // watchForwarding notes what happens to routes to the prefix in the kernel of a router. The

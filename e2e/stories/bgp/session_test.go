@@ -224,3 +224,18 @@ func TestDevice(t *testing.T) {
 	}
 	s.expectEverywhere(addresses, nil)
 }
+
+// A router that heeds only what comes from beside it (GTSM, RFC 5082) has a session with
+// peers that ask for it, and with no others.
+func TestTTLSecurity(t *testing.T) {
+	s := begin(t, 0)
+	s.resetFRR()
+	s.configureNodes("neighbor nodes ttl-security hops 1")
+	s.givenPeers(false, "")
+	s.advertise("all", "{}")
+	a := s.givenService("web", "Cluster")[0]
+	s.kubectl("annotate", "bgppeer", "frr", "herald-lb.io/ttl-security=1", "-n", heraldNS)
+	s.expectRoute(s.frr(), host(a), s.nodes)
+	s.kubectl("annotate", "bgppeer", "frr", "herald-lb.io/ttl-security-", "-n", heraldNS)
+	s.expectRoute(s.frr(), host(a), nil)
+}
