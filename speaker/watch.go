@@ -59,24 +59,41 @@ func watchBGP(w *watches, c *kube.Client, namespace string, inventory *announce.
 	)
 }
 
+// watch adds an informer of objects of which there may be very many. It begins when the
+// configuration is known, which they would keep waiting.
 func watch[T runtime.Object](w *watches, name string, r kube.Resource[T], watched kube.Watched[T], onChange func(old, now T)) error {
-	informer, err := r.Informer(watched)
+	informer, err := newInformer(w, r, watched, onChange)
 	if err != nil {
 		return err
 	}
-	if err := informer.OnChange(onChange); err != nil {
+	w.tasks = append(w.tasks, run.Task{Name: name, Run: func(ctx context.Context) error {
+		if kube.WaitForSync(ctx, w.configuration...) != nil {
+			return nil //nolint:nilerr // ctx has ended: it has no other error
+		}
+		return informer.Run(ctx)
+	}})
+	return nil
+}
+
+// configure adds an informer of what says what peers there are.
+func configure[T runtime.Object](w *watches, name string, r kube.Resource[T], watched kube.Watched[T], onChange func(old, now T)) error {
+	informer, err := newInformer(w, r, watched, onChange)
+	if err != nil {
 		return err
 	}
-	w.sources = append(w.sources, informer)
+	w.configuration = append(w.configuration, informer)
 	w.tasks = append(w.tasks, run.Task{Name: name, Run: func(ctx context.Context) error { return informer.Run(ctx) }})
 	return nil
 }
 
-// configure is watch for what says what peers there are.
-func configure[T runtime.Object](w *watches, name string, r kube.Resource[T], watched kube.Watched[T], onChange func(old, now T)) error {
-	if err := watch(w, name, r, watched, onChange); err != nil {
-		return err
+func newInformer[T runtime.Object](w *watches, r kube.Resource[T], watched kube.Watched[T], onChange func(old, now T)) (*kube.Informer[T], error) {
+	informer, err := r.Informer(watched)
+	if err != nil {
+		return nil, err
 	}
-	w.configuration = append(w.configuration, w.sources[len(w.sources)-1])
-	return nil
+	if err := informer.OnChange(onChange); err != nil {
+		return nil, err
+	}
+	w.sources = append(w.sources, informer)
+	return informer, nil
 }
