@@ -80,7 +80,8 @@ func TestOwnershipFlags(t *testing.T) {
 		"default": {},
 		"given": {
 			[]string{"--l2-failback=never", "--l2-ignore-subnets", "--drain-taint=example.org/a", "--drain-annotation=example.org/b"},
-			announce.Never, true, lb.DrainMark{Taint: "example.org/a", Annotation: "example.org/b"},
+			announce.Never, true,
+			lb.DrainMark{Taint: "example.org/a", Annotation: "example.org/b"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -34,7 +33,7 @@ func newSpeakers(f *flags, lan *layer2.Announcer, log *slog.Logger, reg promethe
 	w := new(speakers)
 	config := f.gossip
 	config.Leaving = w
-	w.facts = announce.NewFacts(lb.NodeName(f.node), uint64(time.Now().UnixNano())) // more than before a restart
+	w.facts = announce.NewFacts(lb.NodeName(f.node))
 	config.Facts = w.facts
 	members, err := gossip.New(config, log, reg)
 	if err != nil {

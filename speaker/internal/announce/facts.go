@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/speaker/internal/facts"
@@ -64,9 +65,9 @@ type Facts struct {
 	news  facts.News
 }
 
-// NewFacts returns what is known at the start: nothing. Boot must be greater than at the
-// last start of the speaker on this node.
-func NewFacts(node lb.NodeName, boot uint64) *Facts {
+// NewFacts returns what is known when the speaker on that node starts: nothing.
+func NewFacts(node lb.NodeName) *Facts {
+	boot := uint64(time.Now().UnixNano()) // more than before a restart
 	return &Facts{changed: make(chan struct{}, 1), board: facts.NewBoard(node, boot)}
 }
 

@@ -17,9 +17,8 @@ import (
 
 // grapevine carries rumours between the speakers of a test that hear each other.
 type grapevine struct {
-	mu    sync.Mutex // guards ears
-	ears  map[lb.NodeName]*Facts
-	boots uint64
+	mu   sync.Mutex // guards ears
+	ears map[lb.NodeName]*Facts
 }
 
 // voice is one speaker's end of the grapevine.
@@ -61,8 +60,7 @@ func (g *grapevine) leave(node lb.NodeName) {
 // talking gives a speaker a policy and a voice.
 func (g *grapevine) talking(node lb.NodeName, failback Failback) option {
 	return func(c *Config) {
-		g.boots++
-		c.Facts, c.Rumours, c.Failback = NewFacts(node, g.boots), voice{g, node}, failback
+		c.Facts, c.Rumours, c.Failback = NewFacts(node), voice{g, node}, failback
 		g.join(node, c.Facts)
 	}
 }

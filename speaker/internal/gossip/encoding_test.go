@@ -39,7 +39,8 @@ func TestStatementsOnTheWire(t *testing.T) {
 			"claims",
 			facts.Statement{Node: "ab", Boot: 1, Seq: 2, Whole: true, Claims: []facts.Claim{
 				claim("192.0.2.1", 1), claim("192.0.2.2", 200),
-				{Address: netip.MustParseAddr("192.0.3.2"), Released: true}, claim("2001:db8::1", 0),
+				{Address: netip.MustParseAddr("192.0.3.2"), Released: true},
+				claim("2001:db8::1", 0),
 			}},
 			"01 01 02 6162 01 02 00 04 00c0000201 01 0302 c801 42 0302 00 80 20010db8000000000000000000000001 00",
 		},
@@ -57,7 +58,7 @@ func TestStatementsOnTheWire(t *testing.T) {
 			if diff := cmp.Diff(tt.statement, read, equateFacts); diff != "" {
 				t.Errorf("read (-written +read):\n%s", diff)
 			}
-			for n := range len(b) {
+			for n := range b {
 				if _, err := parseStatement(b[:n]); err == nil {
 					t.Errorf("the first %d bytes of %d are taken for the whole", n, len(b))
 				}
