@@ -25,7 +25,8 @@
 // Invariants:
 //
 //   - Nothing is announced or withdrawn before the informers have synced and the
-//     interfaces are known, and by Layer 2 not before membership has settled.
+//     interfaces are known, and by Layer 2 not before membership has settled. Peers are
+//     dialled once the configuration is known, and hear nothing before the rest is.
 //   - What has not changed is not told again: no Event, no log record, no write.
 //   - The loop never waits for the API server. Events and statuses are written in the
 //     background, bounded, and retried there.
