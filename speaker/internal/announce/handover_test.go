@@ -128,7 +128,7 @@ func TestDepart(t *testing.T) {
 // What a node would leave to this one is found, as this one would announce it; what is
 // this one's already is not.
 func TestInheritance(t *testing.T) {
-	withHandover(t, func(s *speaker, h *fakeHandover, give, _ func()) {
+	withHandover(t, func(s *speaker, _ *fakeHandover, give, _ func()) {
 		find := func(from lb.NodeName) int {
 			found, ok := s.Inheritance(context.Background(), from)
 			if !ok {

@@ -3,6 +3,7 @@
 package gossip
 
 import (
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -60,11 +61,7 @@ func (m *Members) Seek(name lb.NodeName) {
 func (m *Members) knownAddresses() map[lb.NodeName]string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	known := make(map[lb.NodeName]string, len(m.known))
-	for name, n := range m.known {
-		known[name] = n
-	}
-	return known
+	return maps.Clone(m.known)
 }
 
 // addressOf is where a member is reached.

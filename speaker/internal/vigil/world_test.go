@@ -92,7 +92,7 @@ func newCluster(t *testing.T, n int) *cluster {
 		for name := range nodes {
 			h.alive[name] = struct{}{}
 		}
-		h.Vigil.SetPeers(nodes)
+		h.SetPeers(nodes)
 		ring(h.rings)
 		close(h.ready)
 	}
@@ -271,7 +271,7 @@ type gossipOf struct{ *host }
 
 func (g gossipOf) SetPeers(map[lb.NodeName][]netip.Addr) {}
 func (g gossipOf) Changed() <-chan struct{}              { return g.rings }
-func (g gossipOf) Settled() <-chan struct{}              { return g.host.ready }
+func (g gossipOf) Settled() <-chan struct{}              { return g.ready }
 func (g gossipOf) Told() <-chan []byte                   { return g.told }
 
 func (g gossipOf) Alive() map[lb.NodeName]struct{} {
