@@ -48,9 +48,7 @@ type Guard struct {
 //
 // A peer that goes down administratively has not failed, and keeps its session (section
 // 3.2): so graceful restart works with BFD. A BFD session that has never been up holds
-// nothing: a router on which BFD is yet to be configured can be spoken to. Nor does one
-// that the peer begins anew: FRR does that while the BGP session comes up, which would
-// never come up if it were held for that.
+// nothing: a router on which BFD is yet to be configured can be spoken to.
 //
 // All methods are safe for concurrent use.
 type Guards struct {
@@ -187,17 +185,11 @@ func (g *Guards) OnChange(c bfd.Change) {
 	case !ok:
 	case c.State == bfd.Up || c.AdministrativelyDown():
 		g.release(name)
-	case c.Failure() && !begunAnew(&c):
+	case c.Failure():
 		g.held[name] = time.Time{}
 		ring(g.bell)
 		g.holder.Hold(name, fmt.Sprintf("BFD down: %s", c.Diagnostic))
 	}
-}
-
-// begunAnew says that the session went down because the peer began it anew: it says Down
-// and gives no reason. One whose Detection Time has expired says that.
-func begunAnew(c *bfd.Change) bool {
-	return c.Diagnostic == bfd.NeighborSignaledDown && c.RemoteDiagnostic == bfd.NoDiagnostic
 }
 
 func (g *Guards) release(name bgp.PeerName) {
