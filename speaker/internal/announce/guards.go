@@ -40,6 +40,10 @@ type Guard struct {
 // Guards tie BGP sessions to BFD sessions (RFC 5882, section 4): when BFD finds the path
 // to a peer failed, the BGP session ends at once, and stays down until BFD is up again.
 //
+// A BFD session begins when the BGP session is first established. Begun before, it may be
+// up sooner, and FRR begins its own anew when it takes a neighbor of a listen range over
+// for good: that looks like a failure, on both sides, and ends the BGP session each time.
+//
 // There is one way out besides: a router may have its BFD session only as long as it has
 // the BGP session, as FRR does with neighbors that it does not know beforehand (bgp
 // listen range). Each would wait for the other for ever. A peer from which BFD has heard
@@ -58,10 +62,10 @@ type Guards struct {
 
 	mu     sync.Mutex // guards what follows
 	holder Holder
-	// wanted are the guards as they were asked for, found the addresses of unnumbered
-	// peers, and paths what both come to.
+	// wanted are the guards as they were asked for, met the peers with which there has been
+	// a BGP session, by their addresses, and paths what both come to.
 	wanted map[bgp.PeerName]Guard
-	found  map[bgp.PeerName]netip.Addr
+	met    map[bgp.PeerName]netip.Addr
 	paths  map[bgp.PeerName]Guard
 	peers  map[bfd.Path]bgp.PeerName
 	// held are the peers whose path has failed, each with the time since which nothing
@@ -74,13 +78,14 @@ type Guards struct {
 func NewGuards(sessions BFD, holder Holder, log *slog.Logger) *Guards {
 	return &Guards{
 		bfd: sessions, holder: holder, log: log, bell: make(chan struct{}, 1),
-		found: make(map[bgp.PeerName]netip.Addr),
+		met:   make(map[bgp.PeerName]netip.Addr),
 		paths: make(map[bgp.PeerName]Guard), peers: make(map[bfd.Path]bgp.PeerName), held: make(map[bgp.PeerName]time.Time),
 	}
 }
 
-// Set says which peers are guarded, and how: those and no others. The path to an
-// unnumbered peer has an interface and no address; it is guarded once it is found.
+// Set says which peers are guarded, and how: those and no others, each once there has
+// been a BGP session with it. The path to an unnumbered peer has an interface and no
+// address.
 func (g *Guards) Set(wanted map[bgp.PeerName]Guard) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -88,15 +93,23 @@ func (g *Guards) Set(wanted map[bgp.PeerName]Guard) {
 	g.apply()
 }
 
-// Find says at which address a peer is. It is kept when the session is over: BFD may
-// have to say when the path is good again.
-func (g *Guards) Find(name bgp.PeerName, a netip.Addr) {
+// Meet says that there is a BGP session with a peer, and at which address. That is kept
+// when the session is over: BFD may have to say when the path is good again.
+func (g *Guards) Meet(name bgp.PeerName, a netip.Addr) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.found[name] != a {
-		g.found[name] = a
+	if met, ok := g.met[name]; !ok || met != a {
+		g.met[name] = a
 		g.apply()
 	}
+}
+
+// Part forgets a peer that there is no more.
+func (g *Guards) Part(name bgp.PeerName) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.met, name)
+	g.apply()
 }
 
 // apply makes the sessions what they should be. The caller holds the lock, as in all
@@ -104,10 +117,11 @@ func (g *Guards) Find(name bgp.PeerName, a netip.Addr) {
 func (g *Guards) apply() {
 	complete := make(map[bgp.PeerName]Guard, len(g.wanted))
 	for name, guard := range g.wanted {
+		at, ok := g.met[name]
 		if !guard.Path.Peer.IsValid() {
-			guard.Path.Peer = g.found[name].WithZone("")
+			guard.Path.Peer = at.WithZone("")
 		}
-		if guard.Path.Peer.IsValid() {
+		if ok && guard.Path.Peer.IsValid() {
 			complete[name] = guard
 		}
 	}
@@ -152,7 +166,8 @@ func (g *Guards) listen(now time.Time) bool {
 			g.held[name] = now
 		case now.Sub(since) >= silence:
 			g.log.Warn("peer is let go: BFD has not heard of it", logKeyPeers, string(name))
-			g.release(name)
+			delete(g.met, name)
+			g.remove(name, g.paths[name].Path)
 		}
 	}
 	return len(g.held) > 0

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
@@ -474,6 +475,10 @@ func TestBFDGuardsPeer(t *testing.T) {
 		guarded := changed(peer("left", "10.9.0.1"), func(p *v1beta2.BGPPeer) { p.Spec.BFDProfile = "fast" })
 		s.inventory.OnBGPPeer(peer("left", "10.9.0.1"), guarded)
 		s.quiesce()
+		if len(s.bfd.sessions) > 0 {
+			s.t.Errorf("guarded before there was a session: %v", s.bfd.sessions)
+		}
+		s.BGP.Guards.Meet("left", netip.MustParseAddr("10.9.0.1"))
 		path := bfd.Path{Peer: netip.MustParseAddr("10.9.0.1")}
 		want := map[bfd.Path]bfd.Config{path: {
 			TransmitInterval: 300 * time.Millisecond, ReceiveInterval: 300 * time.Millisecond, DetectMultiplier: 3,
@@ -515,6 +520,10 @@ func TestBFDGuardsPeer(t *testing.T) {
 		time.Sleep(3 * time.Second) // fake
 		synctest.Wait()
 		expectHeld("silent", 0)
+		if len(s.bfd.sessions) > 0 {
+			s.t.Errorf("a peer that was let go is not to be guarded before there is a session: %v", s.bfd.sessions)
+		}
+		s.BGP.Guards.Meet("left", netip.MustParseAddr("10.9.0.1"))
 		s.bfd.hear(time.Second)
 		change(bfd.Down, bfd.Up, bfd.Up)
 		change(bfd.Up, bfd.Down, bfd.Down)
@@ -541,11 +550,11 @@ func TestBFDGuardsUnnumberedPeer(t *testing.T) {
 		source := &fakeSessions{}
 		sessions := NewSessions("a", source, s.BGP.Guards, s.inventory, s.events)
 		for _, at := range []string{"fe80::1%eth1", "fe80::2%eth1", ""} {
-			found := bgp.Session{Peer: bgp.Peer{Interface: "eth1"}}
+			found := bgp.Session{Peer: bgp.Peer{Interface: "eth1"}, State: bgp.Idle}
 			want := bfd.Path{Peer: netip.MustParseAddr("fe80::2"), Interface: "eth1"}
 			if at != "" {
 				found.Remote = netip.MustParseAddr(at)
-				want.Peer = found.Remote.WithZone("")
+				found.State, want.Peer = bgp.Established, found.Remote.WithZone("")
 			}
 			source.sessions = map[bgp.PeerName]bgp.Session{"link": found}
 			sessions.look()
@@ -569,7 +578,7 @@ func TestSessionEvents(t *testing.T) {
 	t.Parallel()
 	inventory, events, source := NewInventory(""), new(fakeEvents), &fakeSessions{}
 	inventory.OnBGPPeer(nil, peer("left", "10.9.0.1"))
-	s := NewSessions("a", source, nil, inventory, events)
+	s := NewSessions("a", source, NewGuards(&fakeBFD{}, nil, slog.New(slog.DiscardHandler)), inventory, events)
 	refused := bgp.Notification{Time: time.Unix(100, 0), Received: true, Code: 2, Subcode: 2}
 	at := func(second int64, state bgp.State, n bgp.Notification) bgp.Session {
 		return bgp.Session{State: state, Since: time.Unix(second, 0), LastNotification: n}

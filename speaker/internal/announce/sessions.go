@@ -36,8 +36,8 @@ type SessionSource interface {
 
 // Sessions tell of the BGP sessions of this node in Events on the BGPPeers: when one
 // comes up or goes down, and what is in the way of one that does not come up. What is in
-// the way is told once, however often it is tried again. They also tell Guards where
-// unnumbered peers have been found.
+// the way is told once, however often it is tried again. They also tell Guards with whom
+// there is a session.
 type Sessions struct {
 	node      lb.NodeName
 	source    SessionSource
@@ -82,11 +82,12 @@ func (s *Sessions) look() {
 	for name := range s.told {
 		if _, ok := now[name]; !ok {
 			delete(s.told, name)
+			s.guards.Part(name)
 		}
 	}
 	for name, session := range now {
-		if session.Peer.Interface != "" && session.Remote.IsValid() {
-			s.guards.Find(name, session.Remote)
+		if session.State == bgp.Established {
+			s.guards.Meet(name, session.Remote)
 		}
 		before := s.told[name]
 		after := toldSession{established: session.State == bgp.Established, obstacle: obstacle(&session)}
