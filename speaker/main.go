@@ -106,7 +106,7 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 
 	probes := run.Probes{
 		Live:  []run.Check{{Name: "loop", Probe: loop.Live}},
-		Ready: []run.Check{{Name: "announcements", Probe: loop.Ready}},
+		Ready: []run.Check{{Name: "announcements", Probe: announce.NewReadiness(loop, routing.router).Probe}},
 	}
 	tasks, err := run.ServerTasks("speaker", f.options, probes, registry, config, log)
 	if err != nil {
