@@ -100,7 +100,6 @@ func (e *environment) awaitIdleSpeaker(ctx context.Context) error {
 
 // comeAndGo has a Service come, get an address, and go.
 func (c *changes) comeAndGo(ctx context.Context) error {
-	const i = 0
 	f := fleet{namespace: changeName, size: 1}
 	services := c.e.api.CoreV1().Services(changeName)
 	if err := f.create(ctx, c.e.api); err != nil {
@@ -109,18 +108,18 @@ func (c *changes) comeAndGo(ctx context.Context) error {
 	if err := createSlices(ctx, c.e.api, changeName, nodeName, 1); err != nil {
 		return err
 	}
-	prefix := routedPrefix(1<<17 - 1 - i)
+	prefix := routedPrefix(1<<17 - 1) // the last there is
 	status := fmt.Appendf(nil, `{"metadata":{"annotations":{"metallb.io/ip-allocated-from-pool":"bench"}},`+
 		`"status":{"loadBalancer":{"ingress":[{"ip":%q}]}}}`, prefix.Addr())
 	err := c.change(ctx, prefix, true, func() error {
-		_, err := services.Patch(ctx, serviceName(i), types.StrategicMergePatchType, status, metav1.PatchOptions{}, "status")
+		_, err := services.Patch(ctx, serviceName(0), types.StrategicMergePatchType, status, metav1.PatchOptions{}, "status")
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	return c.change(ctx, prefix, false, func() error {
-		return services.Delete(ctx, serviceName(i), metav1.DeleteOptions{})
+		return services.Delete(ctx, serviceName(0), metav1.DeleteOptions{})
 	})
 }
 
