@@ -175,7 +175,7 @@ func kill(cmd *exec.Cmd, exited <-chan error) error {
 	if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	<-exited
+	_ = <-exited // how it ended is known
 	return nil
 }
 
