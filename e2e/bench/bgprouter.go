@@ -175,7 +175,10 @@ func kill(cmd *exec.Cmd, exited <-chan error) error {
 	if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	_ = <-exited // how it ended is known
+	var ended *exec.ExitError
+	if err := <-exited; err != nil && !errors.As(err, &ended) { // that it was killed is no news
+		return err
+	}
 	return nil
 }
 

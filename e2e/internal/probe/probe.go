@@ -19,7 +19,7 @@ type Probe struct {
 	every, patience time.Duration
 	ask             Ask
 
-	mu      sync.Mutex // guards the fields below
+	mu       sync.Mutex // guards the fields below
 	asked    int
 	answers  []Answer
 	failures []Failure

@@ -26,8 +26,8 @@ const rogueASN = 64599
 // rogue is a speaker of BGP that is made by hand, and says what it likes.
 type rogue struct {
 	address netip.Addr
-	// connections and updates are how many came.
-	connections, updates atomic.Int32
+	// updates is how many came.
+	updates atomic.Int32
 }
 
 // message puts a header before a body.
@@ -81,7 +81,6 @@ func (s *story) givenRogue(address string, first []byte, behave func(net.Conn)) 
 			if err != nil {
 				return // closed
 			}
-			r.connections.Add(1)
 			conversations.Go(func() {
 				defer context.AfterFunc(ctx, func() { conn.Close() })()
 				defer conn.Close()
@@ -154,15 +153,4 @@ kind: BGPPeer
 metadata: {name: %s, namespace: metallb-system}
 spec: {myASN: 64512, peerASN: %d, peerAddress: %s, connectTime: 1s, dualStackAddressFamily: true}
 `, name, rogueASN, r.address))
-}
-
-// awaitConnections waits until so many have come to the rogue.
-func (s *story) awaitConnections(r *rogue, n int32) {
-	s.Helper()
-	s.await(patience, fmt.Sprintf("%d connections to %s", n, r.address), func() error {
-		if now := r.connections.Load(); now < n {
-			return fmt.Errorf("%d so far", now)
-		}
-		return nil
-	})
 }
