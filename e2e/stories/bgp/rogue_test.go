@@ -26,8 +26,8 @@ const rogueASN = 64599
 // rogue is a speaker of BGP that is made by hand, and says what it likes.
 type rogue struct {
 	address netip.Addr
-	// updates is how many came.
-	updates atomic.Int32
+	// connections and updates are how many came.
+	connections, updates atomic.Int32
 }
 
 // message puts a header before a body.
@@ -81,6 +81,7 @@ func (s *story) givenRogue(address string, first []byte, behave func(net.Conn)) 
 			if err != nil {
 				return // closed
 			}
+			r.connections.Add(1)
 			conversations.Go(func() {
 				defer context.AfterFunc(ctx, func() { conn.Close() })()
 				defer conn.Close()
