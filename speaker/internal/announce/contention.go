@@ -23,8 +23,13 @@ func (l *Loop) contend(a netip.Addr, v *plan.Verdict, announcing bool) bool {
 	case l.Contests.Yields(a):
 		leaveTo(v)
 		return true
-	case announcing || !l.ready.Load() || l.reporter.hasOwner(a):
-		return true // taken over, or known from before this process: nobody is to wait
+	case announcing:
+		return true
+	case !l.ready.Load() || l.reporter.hasOwner(a):
+		// Taken over, or known from before this process: nobody is to wait, and who had
+		// it may answer for a moment.
+		l.Contests.Drop(a)
+		return true
 	}
 	return l.Contests.Clear(layer2.Announcement{Address: a, Interfaces: v.Interfaces})
 }

@@ -151,8 +151,7 @@ func (c *Contests) Yields(a netip.Addr) bool {
 func (c *Contests) Drop(a netip.Addr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.machine.Forget(a)
-	delete(c.announced, a)
+	c.forget(a)
 	delete(c.probed, a)
 }
 
@@ -235,15 +234,27 @@ func (c *Contests) claimed(claim layer2.Claim) {
 	c.tell(claim.Address, by, change)
 }
 
-// due returns what to ask for now.
+// due returns what to ask for now. An address that has left this node since it was
+// claimed, as it does in a handover, is the claimant's by right.
 func (c *Contests) due() []layer2.Announcement {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var due []layer2.Announcement
 	for _, a := range c.machine.Due(time.Now()) {
-		due = append(due, c.announced[a])
+		_, contested := c.machine.Contested(a)
+		if _, announced := c.LAN.Announced(a); announced || contested {
+			due = append(due, c.announced[a])
+		} else {
+			c.forget(a)
+		}
 	}
 	return due
+}
+
+// forget drops what is known of an address. The caller holds the lock.
+func (c *Contests) forget(a netip.Addr) {
+	c.machine.Forget(a)
+	delete(c.announced, a)
 }
 
 // conclude takes what came of asking. First is whether nothing was announced yet.
@@ -258,6 +269,9 @@ func (c *Contests) conclude(asked []layer2.Announcement, found map[netip.Addr]la
 	c.mu.Lock()
 	for _, n := range asked {
 		f := finding{address: n.Address}
+		if _, known := c.announced[n.Address]; !first && !known {
+			continue // it was dropped meanwhile
+		}
 		if claim, ok := found[n.Address]; ok {
 			f.by = contest.Station{MAC: claim.MAC, Interface: claim.Interface}
 			f.change = c.machine.Find(n.Address, f.by, now)

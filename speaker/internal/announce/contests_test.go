@@ -194,6 +194,19 @@ func TestYield(t *testing.T) {
 	})
 }
 
+// An address that goes to another node is claimed by it, and answered for: by right.
+func TestClaimInHandover(t *testing.T) {
+	contested(t, Defend, func(s *speaker, c *Contests, lan *fakeLAN) {
+		lan.set("192.0.2.1", squatter) // a speaker, in truth
+		c.Hear(layer2.Claim{Address: netip.MustParseAddr("192.0.2.1"), Interface: "eth0", MAC: squatter})
+		synctest.Wait()
+		s.layer2.Withdraw(netip.MustParseAddr("192.0.2.1")) // the handover is complete
+		time.Sleep(time.Minute)
+		s.expectEvents()
+		s.expectContested("")
+	})
+}
+
 // A claim that nobody answers for was a speaker that had not heard of this one yet.
 func TestClaimInPassing(t *testing.T) {
 	contested(t, Yield, func(s *speaker, c *Contests, _ *fakeLAN) {
