@@ -131,7 +131,7 @@ func TestPoolPinnedLater(t *testing.T) {
 	p.allocation = "{namespaces: [" + s.ns + "], serviceSelectors: [{matchLabels: {lb: public}}]}"
 	s.applyPool(p)
 	s.expectAddresses("plain", refuge.addrs(0))
-	s.expectTakenBack("plain", join(p.addrs(1)), p.name, "serviceSelectors (lb=public)", refuge.name)
+	s.expectTakenBack("plain", join(p.addrs(1)), p.name, "serviceSelectors (lb in (public))", refuge.name)
 	p.allocation = "{namespaces: [elsewhere]}"
 	s.applyPool(p)
 	s.expectAddresses("labelled", refuge.addrs(1))

@@ -51,14 +51,18 @@ func (l *letter) see(observed state) {
 	}
 }
 
-// accept takes notice of a write that has succeeded.
-func (l *letter) accept(written state) {
+// accept takes notice of a write that has succeeded, and of the cause that it told. A
+// cause that came while it was on its way is for the next one to tell.
+func (l *letter) accept(written state, told string) {
 	l.base, l.written = written, time.Now()
+	if l.cause == told {
+		l.cause = ""
+	}
 	if l.glimpsed != nil && l.glimpsed.satisfies(written) {
 		l.written = time.Time{}
 	}
 	l.sending, l.doubtful, l.sent, l.glimpsed = false, false, nil, nil
-	l.held, l.cause, l.deprecated = time.Time{}, "", nil
+	l.held, l.deprecated = time.Time{}, nil
 }
 
 // doubt takes notice of a write that has failed. Of few failures it is certain that

@@ -340,7 +340,7 @@ func (o *outbox) settle(l *letter, c change, err error) ending {
 		o.rewrite(c.service, l, l.doubt)
 		return failed
 	}
-	o.rewrite(c.service, l, func() { l.accept(c.want) })
+	o.rewrite(c.service, l, func() { l.accept(c.want, c.cause) })
 	switch {
 	case l.due():
 		o.queue.Add(c.service)
