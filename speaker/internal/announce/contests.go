@@ -78,6 +78,7 @@ type Contests struct {
 	ContestsConfig
 	heard chan layer2.Claim
 	bell  chan struct{} // probes are waiting
+	found chan struct{} // a probe has found a station
 
 	mu      sync.Mutex // guards what follows
 	machine contest.Machine
@@ -104,6 +105,7 @@ func NewContests(c ContestsConfig) *Contests {
 		ContestsConfig: c,
 		heard:          make(chan layer2.Claim, claimsWaiting),
 		bell:           make(chan struct{}, 1),
+		found:          make(chan struct{}, 1),
 		announced:      make(map[netip.Addr]layer2.Announcement),
 		probing:        make(map[netip.Addr]struct{}),
 		probed:         make(map[netip.Addr]time.Time),
@@ -200,6 +202,7 @@ func (c *Contests) watch(ctx context.Context) error {
 			return nil
 		case claim := <-c.heard:
 			c.claimed(claim)
+		case <-c.found:
 		case <-timer.C:
 			if due := c.due(); len(due) > 0 {
 				c.conclude(due, c.LAN.Who(ctx, due), false)
@@ -257,7 +260,9 @@ func (c *Contests) forget(a netip.Addr) {
 	delete(c.announced, a)
 }
 
-// conclude takes what came of asking. First is whether nothing was announced yet.
+// conclude takes what came of asking. First is whether nothing was announced yet: then a
+// station that answers has a claim, no more. It may be a speaker that was told of the
+// Service, or of others, a moment sooner.
 func (c *Contests) conclude(asked []layer2.Announcement, found map[netip.Addr]layer2.Claim, first bool) {
 	type finding struct {
 		address netip.Addr
@@ -274,8 +279,13 @@ func (c *Contests) conclude(asked []layer2.Announcement, found map[netip.Addr]la
 		}
 		if claim, ok := found[n.Address]; ok {
 			f.by = contest.Station{MAC: claim.MAC, Interface: claim.Interface}
-			f.change = c.machine.Find(n.Address, f.by, now)
 			c.announced[n.Address] = n
+			if first {
+				_, f.change = c.machine.Hear(n.Address, f.by, now)
+				ring(c.found)
+			} else {
+				f.change = c.machine.Find(n.Address, f.by, now)
+			}
 		} else {
 			f.by, _ = c.machine.Contested(n.Address)
 			f.change = c.machine.Miss(n.Address, now)

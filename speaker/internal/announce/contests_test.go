@@ -157,6 +157,7 @@ func TestDefend(t *testing.T) {
 		s.expectEvents("default/web AddressContested uid-web", "default/web nodeAssigned uid-web")
 		s.expectContested("192.0.2.2")
 
+		time.Sleep(10 * time.Second) // its first announcement was a defence
 		for range 3 {
 			c.Hear(layer2.Claim{Address: netip.MustParseAddr("192.0.2.2"), Interface: "eth0", MAC: squatter})
 		}

@@ -127,8 +127,8 @@ func TestHidingSquatter(t *testing.T) {
 	s.after(askInterval).miss(Ended)
 }
 
-// A probe before the first announcement finds a contestant without a claim.
-func TestProbe(t *testing.T) {
+// A question may find a station that nobody has heard claim the address.
+func TestFoundWithoutAClaim(t *testing.T) {
 	s := newStory(t)
 	s.miss(None)
 	s.find(squatter, Began)
