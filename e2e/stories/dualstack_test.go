@@ -125,16 +125,18 @@ func TestPreferAndRequireDualStack(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			s := begin(t)
 			p := s.givenPool(f)
+			// Which families the message names depends on what other pools there are.
+			missing := map[string]string{ipv4.name: "IPv6", ipv6.name: "IPv4"}[f.name]
 			s.givenService("web", ipv4, preferring())
 			s.expectAddresses("web", p.addrs(0))
 			s.setPolicy("web", corev1.IPFamilyPolicyRequireDualStack)
-			s.expectDenied("web", "FamilyMissing", "IPv4 and IPv6", p.name)
+			s.expectDenied("web", "FamilyMissing", missing, p.name)
 			s.expectTakenBack("web", join(p.addrs(0)), p.name, "RequireDualStack")
 			s.setPolicy("web", corev1.IPFamilyPolicyPreferDualStack)
 			s.expectAddresses("web", p.addrs(0))
 
 			s.setPolicy("web", corev1.IPFamilyPolicyRequireDualStack)
-			s.expectDenied("web", "FamilyMissing", "IPv4 and IPv6", p.name)
+			s.expectDenied("web", "FamilyMissing", missing, p.name)
 			s.become(p, dual)
 			s.expectAddresses("web", p.addrs(0))
 		})

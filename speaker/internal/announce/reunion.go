@@ -9,9 +9,10 @@ import (
 )
 
 // reunionTime is how long a node whose link has come back listens before it answers again
-// under failback Never. It takes BFD up to a second to find the others, and them a few
-// milliseconds to tell what they have taken over.
-const reunionTime = 1500 * time.Millisecond
+// under failback Never. It takes BFD up to two seconds to find the others, who speak once
+// a second to those whom they have lost, and them a few milliseconds to tell what they
+// have taken over.
+const reunionTime = 3 * time.Second
 
 // reunions are the interfaces that have come back a moment ago. They belong to the
 // goroutine of Run.
