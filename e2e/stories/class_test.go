@@ -16,7 +16,7 @@ func TestClassMatch(t *testing.T) {
 	s.givenService("ours", ipv4, ofClass(class))
 	s.expectUntouched("ours")
 
-	s.givenControllerFlag("--lb-class=" + class)
+	s.givenFlag("deployment/controller", "--lb-class="+class)
 	addrs := s.expectAssigned("ours", p)
 	s.givenService("foreign", ipv4, ofClass("example.com/other"))
 	s.givenService("classless", ipv4)
@@ -38,7 +38,7 @@ func TestClassChangedUnderServices(t *testing.T) {
 	addrs := s.expectAssigned("theirs", p)
 	changes := s.watchAddresses(map[string][]netip.Addr{"theirs": addrs})
 
-	s.givenControllerFlag("--lb-class=" + class)
+	s.givenFlag("deployment/controller", "--lb-class="+class)
 	s.givenService("asking", ipv4, ofClass(class), asking(addrs))
 	s.expectDenied("asking", "AddressInUse", s.ns+"/theirs", "loadBalancerClass")
 	s.givenService("first", ipv4, ofClass(class))
@@ -52,17 +52,4 @@ func TestClassChangedUnderServices(t *testing.T) {
 
 	s.deleteService("theirs")
 	s.expectAddresses("asking", addrs)
-}
-
-// givenControllerFlag runs the controllers with one more flag until the story ends.
-func (s *story) givenControllerFlag(flag string) {
-	s.Helper()
-	const args = "/spec/template/spec/containers/0/args"
-	patch := func(operation string) {
-		s.Helper()
-		s.kubectl("-n", heraldNS, "patch", "deployment/controller", "--type=json", "-p", "["+operation+"]")
-		s.awaitRollout("deployment/controller")
-	}
-	s.afterwards(func() { patch(`{"op":"remove","path":"` + args + `/0"}`) })
-	patch(`{"op":"add","path":"` + args + `/0","value":"` + flag + `"}`)
 }

@@ -10,7 +10,7 @@ const drainMark = "example.org/drain"
 // has them again when the taint is gone. Nobody notices.
 func TestDrainByTaint(t *testing.T) {
 	eachFamily(t, func(s *story, f family) {
-		s.givenSpeakerFlag("--drain-taint=" + drainMark)
+		s.givenFlag("daemonset/speaker", "--drain-taint="+drainMark)
 		addrs, owner := s.givenAnnounced("web", f)
 		records, stop := s.connectToAll(addrs)
 
@@ -41,7 +41,7 @@ func TestDrainByTaint(t *testing.T) {
 // The same by an annotation.
 func TestDrainByAnnotation(t *testing.T) {
 	s := begin(t)
-	s.givenSpeakerFlag("--drain-annotation=" + drainMark)
+	s.givenFlag("daemonset/speaker", "--drain-annotation="+drainMark)
 	addrs, owner := s.givenAnnounced("web", ipv4)
 	s.kubectl("annotate", "node", owner, drainMark+"=yes")
 	s.afterwards(func() { _, _ = s.lab.Kubectl(s.ctx, "annotate", "node", owner, drainMark+"-") })

@@ -19,7 +19,7 @@ import (
 func TestFailbackNever(t *testing.T) {
 	t.Skip("claims made just before a cut are not settled as they should be")
 	s := begin(t)
-	s.givenSpeakerFlag("--l2-failback=never")
+	s.givenFlag("daemonset/speaker", "--l2-failback=never")
 	addrs, owner := s.givenAnnounced("web", ipv4)
 	node, err := s.lab.Node(owner)
 	s.must(err)
@@ -87,17 +87,4 @@ func (s *story) expectStillOpen(conn net.Conn) {
 	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
 		s.Fatalf("the connection to %s has ended: %v", conn.RemoteAddr(), err)
 	}
-}
-
-// givenSpeakerFlag runs the speakers with one more flag until the story ends.
-func (s *story) givenSpeakerFlag(flag string) {
-	s.Helper()
-	const args = "/spec/template/spec/containers/0/args"
-	patch := func(operation string) {
-		s.Helper()
-		s.kubectl("-n", heraldNS, "patch", "daemonset/speaker", "--type=json", "-p", "["+operation+"]")
-		s.awaitRollout("daemonset/speaker")
-	}
-	s.afterwards(func() { patch(`{"op":"remove","path":"` + args + `/0"}`) })
-	patch(`{"op":"add","path":"` + args + `/0","value":"` + flag + `"}`)
 }

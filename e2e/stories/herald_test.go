@@ -83,6 +83,19 @@ func (s *story) awaitRollout(workload string) {
 	s.kubectl("-n", heraldNS, "rollout", "status", workload, "--timeout=90s")
 }
 
+// givenFlag runs a workload with one more flag until the story ends.
+func (s *story) givenFlag(workload, flag string) {
+	s.Helper()
+	const args = "/spec/template/spec/containers/0/args"
+	patch := func(operation string) {
+		s.Helper()
+		s.kubectl("-n", heraldNS, "patch", workload, "--type=json", "-p", "["+operation+"]")
+		s.awaitRollout(workload)
+	}
+	s.afterwards(func() { patch(`{"op":"remove","path":"` + args + `/0"}`) })
+	patch(`{"op":"add","path":"` + args + `/0","value":"` + flag + `"}`)
+}
+
 // scaleController sets how many controllers run, and waits until it is so.
 func (s *story) scaleController(replicas int) {
 	s.Helper()
