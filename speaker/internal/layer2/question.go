@@ -226,8 +226,9 @@ func (h hearing) Answer(frame []byte) []byte {
 	if !h.question.others.Swap(true) {
 		close(h.question.heard)
 	}
-	if address, ok := answerer(h.protocol, frame); ok && slices.Contains(h.targets, address) {
-		h.question.answer(Claim{Address: address, Interface: h.on, MAC: mac(frame[6:])})
+	if c, ok := claimIn(h.protocol, frame); ok && slices.Contains(h.targets, c.Address) {
+		c.Interface = h.on
+		h.question.answer(c)
 	}
 	return nil
 }
@@ -235,19 +236,15 @@ func (h hearing) Answer(frame []byte) []byte {
 // Answered implements Answerer.
 func (h hearing) Answered() {}
 
-// answerer is the address that the sender of a frame says that it has: in an ARP reply
-// or announcement, or in a neighbor advertisement.
-func answerer(p Protocol, frame []byte) (netip.Addr, bool) {
+// claimIn is which address a frame says that a station has, by the parsers that listen
+// while announcing.
+func claimIn(p Protocol, frame []byte) (Claim, bool) {
 	if p == ARP {
-		if len(frame) < arpFrameLen || binary.BigEndian.Uint16(frame[arpProtocolAt:]) != arpIPv4 {
-			return netip.Addr{}, false
-		}
-		return netip.AddrFrom4([4]byte(frame[arpSenderAddrAt:])), true
+		packet, ok := parseARP(frame)
+		return Claim{Address: netip.AddrFrom4(packet.senderAddr), MAC: packet.sender}, ok
 	}
-	if len(frame) < optionsAt || frame[icmpAt] != neighborAdvertisement || frame[ipv6HopLimitAt] != hopLimit {
-		return netip.Addr{}, false
-	}
-	return netip.AddrFrom16([16]byte(frame[targetAt:])), true
+	target, at, ok := parseAdvertisement(frame)
+	return Claim{Address: netip.AddrFrom16(target), MAC: at}, ok
 }
 
 // questions returns the frames that ask for the targets.
