@@ -42,7 +42,7 @@ func newSpeakers(f *flags, lan *layer2.Announcer, log *slog.Logger, reg promethe
 	w.members = members
 	// Sessions report to the vigil, which sets sessions: neither is there before the other.
 	onChange := func(c bfd.Change) { w.vigil.OnChange(c) }
-	w.bfd = bfd.New(bfd.Options{Log: log.With("peers", "speakers"), OnChange: onChange, Port: f.watchPort})
+	w.bfd = bfd.New(bfd.Options{Log: log.With("peers", "speakers"), OnChange: onChange, Port: f.watchPort, Together: true})
 	w.vigil = vigil.New(vigil.Config{
 		Node: lb.NodeName(f.node), Address: f.gossip.Bind, Interval: f.watchInterval,
 		Gossip: members, BFD: w.bfd, LAN: lan, Log: log, Registerer: reg,

@@ -33,7 +33,7 @@ type site struct {
 
 func sites() []site {
 	return []site{
-		{"", "", []measurement{{"ipam", ipamAlone}, {"decide", decideAlone}}}, // first, so that no environment is there yet
+		{"", "", []measurement{{"ipam", ipamAlone}, {"decide", decideAlone}, {"watch", watchAlone}}}, // first, so that no environment is there yet
 		{"e2e/topologies/bench.clab.yml", pool, measurements()},
 		{"e2e/topologies/bench-bgp.clab.yml", routedPool, routedMeasurements()},
 	}

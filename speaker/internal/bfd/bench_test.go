@@ -48,11 +48,20 @@ func mirror(count string) error {
 // socket at the other end. An operation is one second of one session.
 func BenchmarkSessions(b *testing.B) {
 	for _, count := range []int{1, 10, 100, 300} {
-		b.Run(fmt.Sprintf("sessions=%d", count), func(b *testing.B) { benchmarkSessions(b, count) })
+		b.Run(fmt.Sprintf("sessions=%d", count), func(b *testing.B) { benchmarkSessions(b, count, Options{}) })
 	}
 }
 
-func benchmarkSessions(b *testing.B, count int) {
+// BenchmarkTogether is the same for as few as a speaker has with other speakers.
+func BenchmarkTogether(b *testing.B) {
+	for _, together := range []bool{false, true} {
+		b.Run(fmt.Sprintf("sessions=4/together=%t", together), func(b *testing.B) {
+			benchmarkSessions(b, 4, Options{Together: together})
+		})
+	}
+}
+
+func benchmarkSessions(b *testing.B, count int, o Options) {
 	r := newRouter(b)
 	r.host.AddAddress(b, "host0", benchLocal.String()+"/16")
 	for i := range count {
@@ -60,7 +69,7 @@ func benchmarkSessions(b *testing.B, count int) {
 	}
 	b.Setenv(mirrorOf, strconv.Itoa(count))
 	r.start(b, "/proc/self/exe")
-	n := newNode(b)
+	n := newNodeWith(b, o)
 	for i := range count {
 		n.set(b, Path{Peer: benchPeer(i)}, every(fast))
 	}

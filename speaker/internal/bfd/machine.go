@@ -47,6 +47,7 @@ type machine struct {
 
 	heard      time.Time // the last valid packet; zero while the peer is not known
 	transmitAt time.Time // the next periodic packet; zero: none
+	ripeAt     time.Time // from when on it may be sent in company, if there is one
 }
 
 // poll is where a Poll Sequence is (section 6.5).
@@ -219,7 +220,7 @@ func (m *machine) outcome(before summary, now time.Time) output {
 		old := m.transmitAt
 		m.schedule(now)
 		if !old.IsZero() && !m.transmitAt.IsZero() && old.Before(m.transmitAt) {
-			m.transmitAt = old
+			m.transmitAt, m.ripeAt = old, earliest(old, m.ripeAt)
 		}
 	}
 	return o

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+	"time"
 )
 
 // lan is a network in memory. It works in fake time.
@@ -23,14 +24,21 @@ type lanHost struct {
 	lan     *lan
 	address netip.Addr
 
-	mu        sync.Mutex // guards what follows
-	receivers map[entrance]*lanReceiver
-	ports     map[uint16]bool // that somebody else has
-	refuse    error           // the answer to listen
-	cut       bool            // sends nothing
-	starved   bool            // its readers get no time
-	sent      int
-	farthest  int // the TTL that packets of this host arrive with
+	mu         sync.Mutex // guards what follows
+	receivers  map[entrance]*lanReceiver
+	ports      map[uint16]bool // that somebody else has
+	refuse     error           // the answer to listen
+	cut        bool            // sends nothing
+	starved    bool            // its readers get no time
+	sent       int
+	departures []departure
+	farthest   int // the TTL that packets of this host arrive with
+}
+
+// departure is a packet that was sent.
+type departure struct {
+	at time.Time
+	to netip.Addr
 }
 
 func newLAN(addresses ...string) (*lan, []*lanHost) {
@@ -124,6 +132,7 @@ func (s *lanSender) send(b []byte) error {
 	s.host.mu.Lock()
 	cut, ttl := s.host.cut, s.host.farthest
 	s.host.sent++
+	s.host.departures = append(s.host.departures, departure{time.Now(), s.path.Peer})
 	s.host.mu.Unlock()
 	to := s.host.lan.hosts[s.path.Peer]
 	if cut || to == nil {
@@ -155,7 +164,7 @@ func startOn(t *testing.T, h *lanHost, o Options) *node {
 	t.Helper()
 	n := &node{bell: make(chan struct{}, 1), changes: make(map[Path][]timed)}
 	base := optionsOn(h, n)
-	base.Registerer = o.Registerer
+	base.Registerer, base.Together = o.Registerer, o.Together
 	if o.OnChange != nil {
 		base.OnChange = o.OnChange
 	}

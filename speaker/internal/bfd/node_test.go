@@ -32,12 +32,18 @@ type timed struct {
 
 func newNode(t testing.TB) *node {
 	t.Helper()
+	return newNodeWith(t, Options{})
+}
+
+func newNodeWith(t testing.TB, o Options) *node {
+	t.Helper()
 	n := &node{bell: make(chan struct{}, 1), changes: make(map[Path][]timed)}
 	log := slog.New(slog.DiscardHandler)
 	if os.Getenv("BFD_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	n.Sessions = New(Options{Log: log, OnChange: n.onChange})
+	o.Log, o.OnChange = log, n.onChange
+	n.Sessions = New(o)
 	n.runUntilEnd(t)
 	return n
 }

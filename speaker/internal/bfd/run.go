@@ -76,8 +76,12 @@ func (s *Sessions) serve(ctx context.Context, readers *errgroup.Group) (time.Dur
 		s.tend(ctx, readers, now)
 	}
 	s.lateness.record(s.queue.first(), now)
+	sent := false
 	for len(s.queue) > 0 && !s.queue[0].due.After(now) {
-		s.advance(s.queue[0], now)
+		sent = s.advance(s.queue[0], now) || sent
+	}
+	if sent && s.together {
+		s.goTogether(now)
 	}
 	s.armed = earliest(s.queue.first(), s.tendAt)
 	if s.armed.IsZero() {
@@ -86,20 +90,37 @@ func (s *Sessions) serve(ctx context.Context, readers *errgroup.Group) (time.Dur
 	return max(s.armed.Sub(now), quantum), true
 }
 
-// advance does what is due for a session, or finds out that nothing is.
-func (s *Sessions) advance(e *session, now time.Time) {
+// advance does what is due for a session, or finds out that nothing is. It says
+// whether there was a packet to send.
+func (s *Sessions) advance(e *session, now time.Time) (sent bool) {
 	if e.leaving() && !e.leaveBy.After(now) {
 		s.forget(e, now)
-		return
+		return false
 	}
 	if e.machine.wouldExpire(now) {
 		s.catchUp(now)
 		if !e.started {
-			return // it was forgotten by that
+			return false // it was forgotten by that
 		}
 	}
-	s.apply(e, e.machine.advance(now), now)
+	o := e.machine.advance(now)
+	s.apply(e, o, now)
 	s.queue.postpone(e, e.next())
+	return o.send
+}
+
+// goTogether sends what need not wait for a wake-up of its own.
+func (s *Sessions) goTogether(now time.Time) {
+	for _, e := range s.queue {
+		if e.machine.hasten(now) {
+			s.ripe = append(s.ripe, e)
+		}
+	}
+	for _, e := range s.ripe {
+		s.advance(e, now)
+	}
+	clear(s.ripe)
+	s.ripe = s.ripe[:0]
 }
 
 // catchUp reads what has arrived and not been read, before somebody is declared

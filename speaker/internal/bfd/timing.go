@@ -74,7 +74,19 @@ func (m *machine) schedule(now time.Time) {
 	m.transmitAt = time.Time{}
 	if d := m.transmitInterval(); d > 0 {
 		m.transmitAt = now.Add(m.jitter(d))
+		m.ripeAt = now.Add(d * 3 / 4)
 	}
+}
+
+// hasten makes the next periodic packet due, if the jitter could have done so: it is
+// the time between two packets that may vary by a quarter, whatever decides how much
+// it is. It says whether there is such a packet.
+func (m *machine) hasten(now time.Time) bool {
+	if m.transmitAt.IsZero() || m.ripeAt.After(now) {
+		return false
+	}
+	m.transmitAt = now
+	return true
 }
 
 // jitter shortens an interval by up to a quarter, and by at least a tenth if one

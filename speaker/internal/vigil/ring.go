@@ -13,7 +13,7 @@ import (
 // neighborhood is how many speakers on either side of it on the ring a speaker keeps
 // sessions with. Up to twice as many others, it keeps one with each. Four are enough to
 // notice a death, and to know whether it is oneself that hears nobody; each costs about
-// half a percent of a core.
+// a third of a percent of a core.
 const neighborhood = 2
 
 // neighbors returns whom to keep sessions with: of the others, those that are next to
