@@ -48,7 +48,8 @@
 //	err = n.Kill(ctx)                                  // its processes end, its links go; n.Revive
 //	err = l.Kill("k8s-worker/speaker")                 // SIGKILL; the lab's kubelet restarts it
 //	err = l.Pause("k8s-worker/speaker")                // SIGSTOP; Continue
-//	err = l.Partition([]string{"k8s-worker"}, rest)    // frames between the sets vanish; Heal
+//	err = l.Partition(ctx, []string{"k8s-worker"}, rest) // frames between the sets vanish; Heal
+//	err = l.Silence(ctx, []string{"k8s-worker"}, rest) // only those that way; Heal
 //	err = l.Lose("k8s-worker:eth1", 20)                // percent of frames, both ways; 0 restores
 //	err = l.RestartAPIServer(ctx)                      // also StopAPIServer, StartAPIServer
 //	err = l.SetReady(ctx, "default", "echo-abc", false)

@@ -38,7 +38,13 @@ func (l *Lab) Partition(ctx context.Context, a, b []string) error {
 	return l.fabric.Partition(ctx, a, b)
 }
 
-// Heal ends all partitions.
+// Silence drops every frame from the hosts of the first set to those of the second, as
+// Partition does in both directions: those still are heard by these.
+func (l *Lab) Silence(ctx context.Context, from, to []string) error {
+	return l.fabric.Silence(ctx, from, to)
+}
+
+// Heal ends all partitions and silences.
 func (l *Lab) Heal(ctx context.Context) error { return l.fabric.Heal(ctx) }
 
 // signaller is a process that can be broken.

@@ -3,6 +3,7 @@
 package lab_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -161,6 +162,45 @@ func (s *suite) testPartition(t *testing.T) {
 	}
 	s.awaitReply(t, endpoint(cut.InternalIPs()[0], localPort))
 	eventually(s.ctx, t, func() error { return dialTwice(s.ctx, cut, "10.96.0.1:443") })
+}
+
+// A node that is not heard hears the others: their datagrams arrive, its own do not.
+func (s *suite) testSilence(t *testing.T) {
+	mute, other := s.node(t, "k8s-worker"), s.node(t, "k8s-worker2")
+	tap, err := mute.Capture("eth1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tap.Close()
+	if err := s.lab.Silence(s.ctx, []string{"k8s-worker"}, []string{"k8s-worker2"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.FlushNeighbors(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Exec(s.ctx, "ping", "-c1", "-W1", mute.InternalIPs()[0].String()); err == nil {
+		t.Error("a node is answered by one that it should not hear")
+	}
+	mac, err := other.MAC("eth1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, 5*time.Second)
+	defer cancel()
+	for heard := false; !heard; {
+		frame, err := tap.Next(ctx)
+		if err != nil {
+			t.Fatalf("wait for a frame of the other node: %v", err)
+		}
+		heard = !frame.Sent && bytes.Equal(frame.Bytes[6:12], mac)
+	}
+	if err := s.lab.Heal(s.ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(s.ctx, t, func() error {
+		_, err := other.Exec(s.ctx, "ping", "-c1", "-W1", mute.InternalIPs()[0].String())
+		return err
+	})
 }
 
 func dialTwice(ctx context.Context, h *lab.Node, address string) error {
@@ -416,6 +456,7 @@ func (s *suite) testErrors(t *testing.T) {
 		{s.lab.CutLink("k8s-worker:eth9"), "k8s-worker:eth1"},
 		{s.lab.Lose(s.ctx, "client1:eth1", 101), "0 to 100"},
 		{s.lab.Partition(s.ctx, []string{"client1"}, []string{"client1"}), "both sides"},
+		{s.lab.Silence(s.ctx, []string{"client1"}, []string{"client2"}), "client2"},
 		{s.lab.Kill("echo"), "HOST/NAME"},
 		{s.lab.Kill("control-plane/kube-scheduler"), "kube-apiserver"},
 		{s.lab.Kill("k8s-worker/nothing"), "k8s-worker/nothing"},

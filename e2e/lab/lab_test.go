@@ -166,6 +166,7 @@ func TestLab(t *testing.T) {
 		{"cut link", s.testCutLink},
 		{"lossy link", s.testLossyLink},
 		{"partition", s.testPartition},
+		{"silence", s.testSilence},
 		{"pause", s.testPause},
 		{"kill", s.testKill},
 		{"node loses power", s.testPower},

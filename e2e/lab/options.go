@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/herald-lb/herald/e2e/lab/internal/binaries"
 	"github.com/herald-lb/herald/e2e/lab/internal/clab"
@@ -58,6 +59,9 @@ type Options struct {
 	// Pod is the binary that runs each container: the lab's own, or the one built
 	// from cmd/pod. Empty builds the latter.
 	Pod string
+	// Backoff is the longest pause before a container that has ended starts again: 0.2 s
+	// the first time, then twice as much each time. Zero means 5 s.
+	Backoff time.Duration
 	// APIServerArgs are appended to kube-apiserver's flags.
 	APIServerArgs []string
 }
@@ -72,6 +76,9 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.Progress == nil {
 		o.Progress = func(string) {}
+	}
+	if o.Backoff == 0 {
+		o.Backoff = 5 * time.Second
 	}
 	if o.Name == "" {
 		var random [4]byte

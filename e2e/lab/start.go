@@ -304,7 +304,7 @@ func (l *Lab) startKubelet(ctx context.Context) error {
 		},
 		API:    netip.AddrPortFrom(services[0].Masked().Addr().Next(), 443),
 		Prefix: l.record.Prefix(),
-		Log:    l.log,
+		Log:    l.log, Backoff: l.options.Backoff,
 	}
 	for _, n := range l.Nodes() {
 		config.Nodes = append(config.Nodes, &kubelet.Node{

@@ -12,9 +12,9 @@ import (
 
 // metrics count what the machine has come to.
 type metrics struct {
-	events   *prometheus.Desc
-	sessions *prometheus.Desc
-	vigil    *Vigil
+	events       *prometheus.Desc
+	sessions, up *prometheus.Desc
+	vigil        *Vigil
 
 	mu     sync.Mutex // guards counts
 	counts suspect.Counts
@@ -27,6 +27,8 @@ func newMetrics(reg prometheus.Registerer, v *Vigil) *metrics {
 			"What became of other speakers as seen from this node, by what made it look.", []string{"event", "cause"}, nil),
 		sessions: prometheus.NewDesc("herald_vigil_sessions",
 			"Other speakers that this one watches by BFD, whether they are heard or not.", nil, nil),
+		up: prometheus.NewDesc("herald_vigil_sessions_up",
+			"Speakers of those watched by BFD that are heard.", nil, nil),
 	}
 	reg.MustRegister(m)
 	return m
@@ -42,14 +44,16 @@ func (m *metrics) set(c suspect.Counts) {
 func (m *metrics) Describe(to chan<- *prometheus.Desc) {
 	to <- m.events
 	to <- m.sessions
+	to <- m.up
 }
 
 // Collect is a prometheus.Collector's.
 func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	m.vigil.mu.Lock()
-	sessions := len(m.vigil.byPath)
+	sessions, up := len(m.vigil.byPath), len(m.vigil.up)
 	m.vigil.mu.Unlock()
 	to <- prometheus.MustNewConstMetric(m.sessions, prometheus.GaugeValue, float64(sessions))
+	to <- prometheus.MustNewConstMetric(m.up, prometheus.GaugeValue, float64(up))
 	m.mu.Lock()
 	counts := m.counts
 	m.mu.Unlock()

@@ -33,12 +33,6 @@ const (
 	patience = 2 * time.Second
 )
 
-// Keys of log records that only this package writes.
-const (
-	logKeyCause = "cause"
-	logKeyBy    = "by"
-)
-
 // answer is what came of a question about a suspect.
 type answer struct {
 	node    lb.NodeName
@@ -206,37 +200,6 @@ func (v *Vigil) publish() {
 	v.present = present
 }
 
-func (v *Vigil) log(n suspect.Note) {
-	record := v.Log.Info
-	if n.Event == suspect.Confirmed || n.Event == suspect.Accused || n.Event == suspect.Alone {
-		record = v.Log.Warn
-	}
-	record(explain(n.Event), lb.LogKeyMember, n.Node, logKeyCause, n.Cause.String())
-}
-
-// explain says what an event means.
-func explain(e suspect.Event) string {
-	switch e {
-	case suspect.Suspected:
-		return "speaker is silent, asking the LAN"
-	case suspect.Confirmed:
-		return "nobody answers in its place, taking over"
-	case suspect.Refuted:
-		return "its addresses are answered for, it stays"
-	case suspect.Cleared:
-		return "speaker is heard again"
-	case suspect.Alone:
-		return "nobody answers, but nobody else is heard: this node may be cut off"
-	case suspect.Returned:
-		return "speaker is back"
-	case suspect.Doubted:
-		return "this process was late, it doubts itself"
-	case suspect.Accused:
-		return "others have taken over from this node, which is alive"
-	}
-	return e.String()
-}
-
 // ask asks the LAN for what this node would inherit.
 func (v *Vigil) ask(ctx context.Context, name lb.NodeName, linger bool) {
 	asking, cancel := context.WithTimeout(ctx, patience)
@@ -320,6 +283,7 @@ func (v *Vigil) apply(wanted map[lb.NodeName]watched) {
 		if wanted[name].path != w.path {
 			v.BFD.Remove(w.path)
 			delete(v.byPath, w.path)
+			delete(v.up, w.path)
 			delete(v.paths, name)
 		}
 	}

@@ -110,14 +110,16 @@ type Vigil struct {
 	present map[lb.NodeName]struct{}
 	peers   map[lb.NodeName]netip.Addr
 	byPath  map[bfd.Path]lb.NodeName
+	up      map[bfd.Path]struct{} // those of byPath whose sessions are up
 
 	// What follows belongs to the goroutine of Run.
 	machine *suspect.Machine
 	known   map[lb.NodeName]struct{} // members that have been seen
 	paths   map[lb.NodeName]watched
 	// heard is the number of the last message of each speaker.
-	heard map[lb.NodeName]uint64
-	pulse time.Time // when this goroutine last came round
+	heard  map[lb.NodeName]uint64
+	pulse  time.Time // when this goroutine last came round
+	doubts doubts
 }
 
 // watched is a session that has been set.
@@ -133,7 +135,7 @@ func New(c Config) *Vigil {
 		changed: make(chan struct{}, 1), settled: make(chan struct{}), moved: make(chan struct{}, 1),
 		answers: make(chan answer), ready: make(chan lb.NodeName, readyRoom),
 		present: map[lb.NodeName]struct{}{c.Node: {}},
-		byPath:  make(map[bfd.Path]lb.NodeName),
+		byPath:  make(map[bfd.Path]lb.NodeName), up: make(map[bfd.Path]struct{}),
 		machine: suspect.New(c.Node),
 		known:   make(map[lb.NodeName]struct{}),
 		paths:   make(map[lb.NodeName]watched),
@@ -180,6 +182,11 @@ func (v *Vigil) Settled() <-chan struct{} { return v.settled }
 func (v *Vigil) OnChange(c bfd.Change) {
 	v.mu.Lock()
 	v.changes = append(v.changes, c)
+	if c.State == bfd.Up {
+		v.up[c.Path] = struct{}{}
+	} else {
+		delete(v.up, c.Path)
+	}
 	v.mu.Unlock()
 	ring(v.moved)
 }

@@ -49,7 +49,8 @@ func verbs() []verb {
 		{"restore", "END", "plug it in again", 1, 1, first((*lab.Lab).RestoreLink)},
 		{"lose", "END PERCENT", "drop frames of a link at random; 0 stops that", 2, 2, quiet(lose)},
 		{"partition", "HOSTS HOSTS", "drop all frames between two sets of hosts", 2, 2, quiet(partition)},
-		{"heal", "", "end all partitions", 0, 0, quiet(func(ctx context.Context, l *lab.Lab, _ []string) error { return l.Heal(ctx) })},
+		{"silence", "HOSTS HOSTS", "drop all frames from one set of hosts to another", 2, 2, quiet(silence)},
+		{"heal", "", "end all partitions and silences", 0, 0, quiet(func(ctx context.Context, l *lab.Lab, _ []string) error { return l.Heal(ctx) })},
 		{"isolate", "NODE", "unplug all cables of a node", 1, 1, node(func(_ context.Context, n *lab.Node) error { return n.Isolate() })},
 		{"rejoin", "NODE", "plug them in again", 1, 1, node(func(_ context.Context, n *lab.Node) error { return n.Rejoin() })},
 		{"power-off", "NODE", "end a node at once, cables and processes", 1, 1, node(func(ctx context.Context, n *lab.Node) error { return n.Kill(ctx) })},
@@ -119,6 +120,10 @@ func lose(ctx context.Context, l *lab.Lab, args []string) error {
 
 func partition(ctx context.Context, l *lab.Lab, args []string) error {
 	return l.Partition(ctx, strings.Split(args[0], ","), strings.Split(args[1], ","))
+}
+
+func silence(ctx context.Context, l *lab.Lab, args []string) error {
+	return l.Silence(ctx, strings.Split(args[0], ","), strings.Split(args[1], ","))
 }
 
 func apiServer(ctx context.Context, l *lab.Lab, args []string) error {

@@ -19,9 +19,9 @@ import (
 // the whole of it: what is dropped depends on what is broken now, not on the
 // order in which it broke.
 type faults struct {
-	partitions [][2][]string             // each: hosts on either side
-	loss       map[clab.Endpoint]int     // percent, by the end that was named
-	touched    map[*netns.Namespace]bool // namespaces that have rules of ours
+	silences [][2][]string             // each: no frame passes from these hosts to those
+	loss     map[clab.Endpoint]int     // percent, by the end that was named
+	touched  map[*netns.Namespace]bool // namespaces that have rules of ours
 }
 
 // SetLink sets a link up or down. Down is an unplugged cable: the named end, and
@@ -100,25 +100,45 @@ func (f *Fabric) Lose(ctx context.Context, endpoint string, percent int) error {
 // Partition drops all frames between two sets of hosts, on every switch and on
 // the management network. Nobody loses a carrier.
 func (f *Fabric) Partition(ctx context.Context, a, b []string) error {
+	if err := f.checkSides(a, b); err != nil {
+		return fmt.Errorf("partition: %w", err)
+	}
+	return f.addSilences(ctx, [2][]string{a, b}, [2][]string{b, a})
+}
+
+// Silence drops all frames from one set of hosts to another, and lets those pass
+// that go the other way.
+func (f *Fabric) Silence(ctx context.Context, from, to []string) error {
+	if err := f.checkSides(from, to); err != nil {
+		return fmt.Errorf("silence: %w", err)
+	}
+	return f.addSilences(ctx, [2][]string{from, to})
+}
+
+func (f *Fabric) checkSides(a, b []string) error {
 	for _, name := range slices.Concat(a, b) {
 		if f.hosts[name] == nil {
-			return fmt.Errorf("partition: no host %q", name)
+			return fmt.Errorf("no host %q", name)
 		}
 		if slices.Contains(a, name) && slices.Contains(b, name) {
-			return fmt.Errorf("partition: %s is on both sides", name)
+			return fmt.Errorf("%s is on both sides", name)
 		}
 	}
+	return nil
+}
+
+func (f *Fabric) addSilences(ctx context.Context, s ...[2][]string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.faults.partitions = append(f.faults.partitions, [2][]string{a, b})
+	f.faults.silences = append(f.faults.silences, s...)
 	return f.applyRules(ctx)
 }
 
-// Heal ends all partitions. Lossy and cut links stay as they are.
+// Heal ends all partitions and silences. Lossy and cut links stay as they are.
 func (f *Fabric) Heal(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.faults.partitions = nil
+	f.faults.silences = nil
 	return f.applyRules(ctx)
 }
 
@@ -188,20 +208,22 @@ func (f *Fabric) partitionRules(sw *Host) string {
 	drop := func(chain *strings.Builder, format string, args ...any) {
 		fmt.Fprintf(chain, "\t\t"+format+" drop\n", args...)
 	}
-	for _, p := range f.faults.partitions {
-		a, b := f.ports(sw, p[0]), f.ports(sw, p[1])
-		if a != "" && b != "" {
-			drop(&forward, "iifname { %s } oifname { %s }", a, b)
-			drop(&forward, "iifname { %s } oifname { %s }", b, a)
+	for _, s := range f.faults.silences {
+		from, to := f.ports(sw, s[0]), f.ports(sw, s[1])
+		if from != "" && to != "" {
+			drop(&forward, "iifname { %s } oifname { %s }", from, to)
 		}
-		for i, ports := range []string{b, a} {
-			if sw.Name == ControlPlane && ports != "" && slices.Contains(p[i], ControlPlane) {
-				drop(&input, "iifname { %s }", ports)
-				drop(&output, "oifname { %s }", ports)
-			}
+		if sw.Name != ControlPlane {
+			continue
+		}
+		if from != "" && slices.Contains(s[1], ControlPlane) {
+			drop(&input, "iifname { %s }", from)
+		}
+		if to != "" && slices.Contains(s[0], ControlPlane) {
+			drop(&output, "oifname { %s }", to)
 		}
 	}
-	if forward.Len()+input.Len() == 0 {
+	if forward.Len()+input.Len()+output.Len() == 0 {
 		return ""
 	}
 	return fmt.Sprintf(`table bridge lab {

@@ -56,21 +56,32 @@ func TestRules(t *testing.T) {
 	}{
 		"nothing": {faults{}, map[string]string{}},
 		"two nodes": {
-			faults{partitions: [][2][]string{{{"n1"}, {"n2"}}}},
+			faults{silences: [][2][]string{{{"n1"}, {"n2"}}, {{"n2"}, {"n1"}}}},
 			map[string]string{
 				"lan":        bridge(`iifname { "p1" } oifname { "p2" } drop iifname { "p2" } oifname { "p1" } drop`, "", ""),
 				ControlPlane: bridge(`iifname { "m0" } oifname { "m1" } drop iifname { "m1" } oifname { "m0" } drop`, "", ""),
 			},
 		},
 		"a client has no management network": {
-			faults{partitions: [][2][]string{{{"c"}, {"n1", "n2"}}}},
+			faults{silences: [][2][]string{{{"c"}, {"n1", "n2"}}, {{"n1", "n2"}, {"c"}}}},
 			map[string]string{
 				"lan": bridge(`iifname { "pc" } oifname { "p1", "p2" } drop iifname { "p1", "p2" } oifname { "pc" } drop`, "", ""),
 			},
 		},
 		"the control plane": {
-			faults{partitions: [][2][]string{{{"n1"}, {ControlPlane}}}},
+			faults{silences: [][2][]string{{{"n1"}, {ControlPlane}}, {{ControlPlane}, {"n1"}}}},
 			map[string]string{ControlPlane: bridge("", `iifname { "m0" } drop`, `oifname { "m0" } drop`)},
+		},
+		"a node that is not heard": {
+			faults{silences: [][2][]string{{{"n1"}, {"n2", ControlPlane}}}},
+			map[string]string{
+				"lan":        bridge(`iifname { "p1" } oifname { "p2" } drop`, "", ""),
+				ControlPlane: bridge(`iifname { "m0" } oifname { "m1" } drop`, `iifname { "m0" } drop`, ""),
+			},
+		},
+		"a node that does not hear": {
+			faults{silences: [][2][]string{{{ControlPlane}, {"n1"}}}},
+			map[string]string{ControlPlane: bridge("", "", `oifname { "m0" } drop`)},
 		},
 		"a lossy link": {
 			faults{loss: map[clab.Endpoint]int{{Node: "n1", Interface: "eth1"}: 20}},

@@ -75,7 +75,7 @@ func (r *runner) makeContainers() error {
 			c.restarted[i] = make(chan struct{}, 1)
 		}
 		c.keeper = child.NewKeeper(c.Name(), c.launch, r.log, child.Options{
-			Backoff: backoff,
+			Backoff: r.kubelet.config.pause,
 			Changed: c.changed,
 		})
 		made = append(made, c)
@@ -88,11 +88,11 @@ func (r *runner) makeContainers() error {
 	return nil
 }
 
-// backoff is gentler than the real kubelet's 10 s, doubling to five minutes:
-// what a story waits for is the program, not the pause.
-func backoff(restart int) time.Duration {
-	const first, most = 200 * time.Millisecond, 5 * time.Second
-	return min(first<<min(restart-1, 10), most)
+// pause is what comes before the nth restart in a row. It is gentler than the real
+// kubelet's 10 s, doubling to five minutes: what a story waits for is the program.
+func (c *Config) pause(restart int) time.Duration {
+	const first = 200 * time.Millisecond
+	return min(first<<min(restart-1, 10), c.Backoff)
 }
 
 func (c *Container) launch() (*child.Child, error) {

@@ -44,6 +44,8 @@ type Config struct {
 	API netip.AddrPort
 	// Prefix is what the names of pods' namespaces start with.
 	Prefix string
+	// Backoff is the longest pause before a container that has ended starts again.
+	Backoff time.Duration
 	// TLS is what nodes answer the API server with.
 	TLS *tls.Config
 	Log *slog.Logger
