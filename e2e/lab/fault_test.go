@@ -148,7 +148,7 @@ func (s *suite) testPartition(t *testing.T) {
 	}
 	s.awaitSilence(t, endpoint(cut.InternalIPs()[0], localPort))
 	s.awaitReply(t, endpoint(kept.InternalIPs()[0], localPort))
-	if _, err := cut.Exec(s.ctx, "ping", "-c1", "-W1", kept.InternalIPs()[0].String()); err == nil {
+	if err := dialTwice(s.ctx, cut, endpoint(kept.InternalIPs()[0], localPort)); err == nil {
 		t.Error("a node reaches another across the partition")
 	}
 	if err := s.lab.Partition(s.ctx, []string{"control-plane"}, []string{"k8s-worker"}); err != nil {
@@ -178,7 +178,8 @@ func (s *suite) testSilence(t *testing.T) {
 	if err := other.FlushNeighbors(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := other.Exec(s.ctx, "ping", "-c1", "-W1", mute.InternalIPs()[0].String()); err == nil {
+	address := endpoint(mute.InternalIPs()[0], localPort)
+	if err := dialTwice(s.ctx, other, address); err == nil {
 		t.Error("a node is answered by one that it should not hear")
 	}
 	mac, err := other.MAC("eth1")
@@ -197,10 +198,7 @@ func (s *suite) testSilence(t *testing.T) {
 	if err := s.lab.Heal(s.ctx); err != nil {
 		t.Fatal(err)
 	}
-	eventually(s.ctx, t, func() error {
-		_, err := other.Exec(s.ctx, "ping", "-c1", "-W1", mute.InternalIPs()[0].String())
-		return err
-	})
+	eventually(s.ctx, t, func() error { return dialTwice(s.ctx, other, address) })
 }
 
 func dialTwice(ctx context.Context, h *lab.Node, address string) error {
