@@ -39,19 +39,23 @@ func (l loop) quantile(q float64) time.Duration {
 const patience = 100 * time.Millisecond
 
 // closedLoop keeps window ARP requests outstanding for random ones of addresses for
-// as long as told, on the interface of the calling thread's network namespace.
+// as long as told, on the interface of the calling thread's network namespace. It waits
+// awake for answers, as one does that asks for its whole neighborhood: the kernel's own
+// answer is there before the request has been sent, and to wake a client that sleeps, on
+// a core that sleeps, costs more than either answer.
 func closedLoop(ifname string, self netip.Addr, addresses []netip.Addr, window int, during time.Duration) (loop, error) {
 	random := rand.New(rand.NewPCG(1, 2))
 	end := time.Now().Add(during)
-	return ask(ifname, self, min(window, len(addresses)), func() (netip.Addr, bool) {
+	return ask(ifname, self, min(window, len(addresses)), true, func() (netip.Addr, bool) {
 		return addresses[random.IntN(len(addresses))], time.Now().Before(end)
 	})
 }
 
-// sweep asks for each of addresses once.
+// sweep asks for each of addresses once. It sleeps until there are answers: whoever is
+// to answer may be about to start.
 func sweep(ifname string, self netip.Addr, addresses []netip.Addr) (loop, error) {
 	const window = 32
-	return ask(ifname, self, window, func() (a netip.Addr, ok bool) {
+	return ask(ifname, self, window, false, func() (a netip.Addr, ok bool) {
 		if len(addresses) == 0 {
 			return a, false
 		}
@@ -61,9 +65,9 @@ func sweep(ifname string, self netip.Addr, addresses []netip.Addr) (loop, error)
 }
 
 // ask keeps window ARP requests outstanding, for the addresses that next returns,
-// until it has no more. It talks to the kernel by blocking system calls, because
-// what it measures is as fast as a wake-up.
-func ask(ifname string, self netip.Addr, window int, next func() (netip.Addr, bool)) (loop, error) {
+// until it has no more. It waits for answers awake or asleep in the kernel, because
+// what it measures is faster than a wake-up of a goroutine.
+func ask(ifname string, self netip.Addr, window int, awake bool, next func() (netip.Addr, bool)) (loop, error) {
 	ifi, err := net.InterfaceByName(ifname)
 	if err != nil {
 		return loop{}, err
@@ -74,7 +78,7 @@ func ask(ifname string, self netip.Addr, window int, next func() (netip.Addr, bo
 	}
 	defer func() { _ = unix.Close(fd) }()
 	a := &asker{
-		fd: fd, next: next, more: true, frame: request(ifi.HardwareAddr, self),
+		fd: fd, awake: awake, next: next, more: true, frame: request(ifi.HardwareAddr, self),
 		asked: make(map[netip.Addr]time.Time, window),
 	}
 	return a.run(window)
@@ -128,6 +132,7 @@ const (
 // asker is one loop of requests.
 type asker struct {
 	fd    int
+	awake bool
 	next  func() (netip.Addr, bool)
 	more  bool
 	frame []byte
@@ -142,7 +147,7 @@ func (a *asker) run(window int) (loop, error) {
 		if err := a.fill(window); err != nil {
 			return loop{}, fmt.Errorf("send ARP request: %w", err)
 		}
-		n, _, err := unix.Recvfrom(a.fd, buffer, 0)
+		n, err := a.receive(buffer)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			a.giveUp()
@@ -156,6 +161,20 @@ func (a *asker) run(window int) (loop, error) {
 	a.out.took = time.Since(begin)
 	slices.Sort(a.out.latencies)
 	return a.out, nil
+}
+
+// receive returns the next frame, or EAGAIN if there is none for too long.
+func (a *asker) receive(buffer []byte) (n int, err error) {
+	if !a.awake {
+		n, _, err = unix.Recvfrom(a.fd, buffer, 0)
+		return n, err
+	}
+	for end := time.Now().Add(patience); ; {
+		n, _, err = unix.Recvfrom(a.fd, buffer, unix.MSG_DONTWAIT)
+		if !errors.Is(err, unix.EAGAIN) || time.Now().After(end) {
+			return n, err
+		}
+	}
 }
 
 // fill sends requests until window are outstanding or there are no more. An address
