@@ -30,19 +30,19 @@ type total struct {
 
 func newMetrics(s *Sessions) *metrics {
 	desc := func(name, help string) *prometheus.Desc {
-		return prometheus.NewDesc("metallb_bfd_"+name, help, []string{"peer", "vrf"}, nil)
+		return prometheus.NewDesc(name, help, []string{"peer", "vrf"}, nil)
 	}
 	return &metrics{
 		sessions: s,
-		up:       desc("session_up", "BFD session state: 1 is up, 0 is not."),
+		up:       desc("metallb_bfd_session_up", "BFD session state: 1 is up, 0 is not."),
 		counters: []counter{
-			{desc("control_packet_input", "BFD control packets received and accepted."), func(c *counters) uint64 { return c.controlIn }},
-			{desc("control_packet_output", "BFD control packets sent."), func(c *counters) uint64 { return c.controlOut }},
-			{desc("echo_packet_input", "BFD echo packets of this node that came back."), func(c *counters) uint64 { return c.echoIn }},
-			{desc("echo_packet_output", "BFD echo packets sent."), func(c *counters) uint64 { return c.echoOut }},
-			{desc("session_up_events", "Times a BFD session came up."), func(c *counters) uint64 { return c.ups }},
-			{desc("session_down_events", "Times a BFD session that was up went down."), func(c *counters) uint64 { return c.downs }},
-			{desc("zebra_notifications", "Changes of a BFD session that those who use it were told of. There is no Zebra here; the name is kept for dashboards."), func(c *counters) uint64 { return c.notifications }},
+			{desc("metallb_bfd_control_packet_input", "BFD control packets received and accepted."), func(c *counters) uint64 { return c.controlIn }},
+			{desc("metallb_bfd_control_packet_output", "BFD control packets sent."), func(c *counters) uint64 { return c.controlOut }},
+			{desc("metallb_bfd_echo_packet_input", "BFD echo packets of this node that came back."), func(c *counters) uint64 { return c.echoIn }},
+			{desc("metallb_bfd_echo_packet_output", "BFD echo packets sent."), func(c *counters) uint64 { return c.echoOut }},
+			{desc("metallb_bfd_session_up_events", "Times a BFD session came up."), func(c *counters) uint64 { return c.ups }},
+			{desc("metallb_bfd_session_down_events", "Times a BFD session that was up went down."), func(c *counters) uint64 { return c.downs }},
+			{desc("metallb_bfd_zebra_notifications", "Changes of a BFD session that those who use it were told of. There is no Zebra here; the name is kept for dashboards."), func(c *counters) uint64 { return c.notifications }},
 		},
 	}
 }

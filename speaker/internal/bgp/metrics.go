@@ -85,23 +85,23 @@ func (c *collector) state() {
 
 func (c *collector) messages() {
 	counter := func(name, help string, read func(*tally) uint64) {
-		c.add("metallb_bgp_"+name, help, prometheus.CounterValue,
+		c.add(name, help, prometheus.CounterValue,
 			func(_ *Session, t *tally) float64 { return float64(read(t)) })
 	}
-	counter("opens_sent", "OPEN messages sent.", func(t *tally) uint64 { return t.sent[typeOpen].Load() })
-	counter("opens_received", "OPEN messages received.", func(t *tally) uint64 { return t.received[typeOpen].Load() })
-	counter("notifications_sent", "NOTIFICATION messages sent.",
+	counter("metallb_bgp_opens_sent", "OPEN messages sent.", func(t *tally) uint64 { return t.sent[typeOpen].Load() })
+	counter("metallb_bgp_opens_received", "OPEN messages received.", func(t *tally) uint64 { return t.received[typeOpen].Load() })
+	counter("metallb_bgp_notifications_sent", "NOTIFICATION messages sent.",
 		func(t *tally) uint64 { return t.sent[typeNotification].Load() })
-	counter("notifications_received", "NOTIFICATION messages received.",
+	counter("metallb_bgp_notifications_received", "NOTIFICATION messages received.",
 		func(t *tally) uint64 { return t.received[typeNotification].Load() })
-	counter("updates_total", "UPDATE messages sent.", func(t *tally) uint64 { return t.sent[typeUpdate].Load() })
-	counter("updates_total_received", "UPDATE messages received.", func(t *tally) uint64 { return t.received[typeUpdate].Load() })
-	counter("keepalives_sent", "KEEPALIVE messages sent.", func(t *tally) uint64 { return t.sent[typeKeepalive].Load() })
-	counter("keepalives_received", "KEEPALIVE messages received.",
+	counter("metallb_bgp_updates_total", "UPDATE messages sent.", func(t *tally) uint64 { return t.sent[typeUpdate].Load() })
+	counter("metallb_bgp_updates_total_received", "UPDATE messages received.", func(t *tally) uint64 { return t.received[typeUpdate].Load() })
+	counter("metallb_bgp_keepalives_sent", "KEEPALIVE messages sent.", func(t *tally) uint64 { return t.sent[typeKeepalive].Load() })
+	counter("metallb_bgp_keepalives_received", "KEEPALIVE messages received.",
 		func(t *tally) uint64 { return t.received[typeKeepalive].Load() })
-	counter("route_refresh_sent", "ROUTE-REFRESH messages sent.", func(t *tally) uint64 { return t.sent[typeRefresh].Load() })
-	counter("total_sent", "Messages sent.", func(t *tally) uint64 { return total(&t.sent) })
-	counter("total_received", "Messages received.", func(t *tally) uint64 { return total(&t.received) })
+	counter("metallb_bgp_route_refresh_sent", "ROUTE-REFRESH messages sent.", func(t *tally) uint64 { return t.sent[typeRefresh].Load() })
+	counter("metallb_bgp_total_sent", "Messages sent.", func(t *tally) uint64 { return total(&t.sent) })
+	counter("metallb_bgp_total_received", "Messages received.", func(t *tally) uint64 { return total(&t.received) })
 }
 
 // Describe sends what Collect may send values of.
