@@ -142,7 +142,7 @@ func TestAssemble(t *testing.T) {
 	if code != run.ExitOK {
 		t.Fatal(stderr)
 	}
-	tasks, err := assemble(f, slog.New(slog.DiscardHandler))
+	tasks, err := assemble(f, newBeginning(false), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestAssemble(t *testing.T) {
 		"health server", "metrics server", "services", "endpoint slices", "nodes", "address pools", "advertisements",
 		"statuses of this node", "peers", "BGP advertisements", "BFD profiles", "communities", "secrets", "BGP statuses of this node",
 		"links", "layer2", "contests", "bgp", "bfd", "guards", "events", "statuses", "bgp statuses", "configuration state",
-		"sessions", "exclusions",
+		"sessions", "exclusions", "beginning",
 		"watch", "vigil", "announcements",
 		"bgp farewell", "gossip",
 	}
@@ -178,7 +178,7 @@ func TestAssembleReportsWhatIsWrong(t *testing.T) {
 		if code != run.ExitOK {
 			t.Fatal(stderr)
 		}
-		if _, err := assemble(f, slog.New(slog.DiscardHandler)); err == nil {
+		if _, err := assemble(f, newBeginning(false), slog.New(slog.DiscardHandler)); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

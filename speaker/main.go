@@ -8,7 +8,6 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	"runtime/debug"
 
 	"github.com/herald-lb/herald/internal/kube"
 	"github.com/herald-lb/herald/internal/lb"
@@ -22,10 +21,6 @@ import (
 // know it.
 const eventSource = "metallb-speaker"
 
-// gcPercent trades processor time, of which a speaker uses little, for memory: most of
-// the heap is the informers' objects, which live long.
-const gcPercent = 20
-
 func main() { os.Exit(speak()) }
 
 // speak is main with an exit code, so that deferred calls run.
@@ -34,9 +29,7 @@ func speak() int {
 	if code, done := flags.Parse(os.Args[1:], os.Stdout, os.Stderr); done {
 		return code
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	begun := newBeginning(os.Getenv("GOGC") == "")
 	log := flags.options.Logger(os.Stderr).With(lb.LogKeyNode, flags.node)
 	run.BridgeKlog(log, flags.options.LogLevel)
 	for _, ignored := range flags.IgnoredFlags() {
@@ -44,7 +37,7 @@ func speak() int {
 	}
 	ctx, stop := run.SignalContext(context.Background())
 	defer stop()
-	tasks, err := assemble(flags, log)
+	tasks, err := assemble(flags, begun, log)
 	if err == nil {
 		log.Info("starting", "version", run.Version())
 		err = run.Tasks(ctx, log, tasks...)
@@ -54,7 +47,7 @@ func speak() int {
 
 // assemble makes the parts of the process and connects them. The tasks are in the
 // order of their start, and stop in the reverse order: package announce says why.
-func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
+func assemble(f *flags, begun *beginning, log *slog.Logger) ([]run.Task, error) {
 	registry := run.NewRegistry()
 	config, err := f.options.RESTConfig("herald-speaker/" + run.Version())
 	if err != nil {
@@ -81,6 +74,7 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 		return nil, err
 	}
 	statuses := newStatuses(f, client, log)
+	statuses.bgp.After = begun.over
 	routing := newRouting(log, registry)
 	watches, err := newWatches(client, f.options.Namespace, inventory, statuses)
 	if err != nil {
@@ -104,9 +98,10 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 	}
 	sessions := announce.NewSessions(loopConfig.Node, routing.router, routing.guards, inventory, events)
 
+	readiness := announce.NewReadiness(loop, routing.router)
 	probes := run.Probes{
 		Live:  []run.Check{{Name: "loop", Probe: loop.Live}},
-		Ready: []run.Check{{Name: "announcements", Probe: announce.NewReadiness(loop, routing.router).Probe}},
+		Ready: []run.Check{{Name: "announcements", Probe: readiness.Probe}},
 	}
 	tasks, err := run.ServerTasks("speaker", f.options, probes, registry, config, log)
 	if err != nil {
@@ -126,6 +121,7 @@ func assemble(f *flags, log *slog.Logger) ([]run.Task, error) {
 		run.Task{Name: "configuration state", Run: statuses.verdict.Run},
 		run.Task{Name: "sessions", Run: sessions.Run},
 		run.Task{Name: "exclusions", Run: exclusions.Run},
+		run.Task{Name: "beginning", Run: begun.until(readiness.Probe)},
 	)
 	if others != nil {
 		tasks = append(tasks,

@@ -59,7 +59,8 @@ func NewClient(config *rest.Config) (*Client, error) {
 			return nil, fmt.Errorf("register API types: %w", err)
 		}
 	}
-	groups := clientFactory{config: config, codecs: serializer.NewCodecFactory(scheme).WithoutConversion()}
+	codecs := serializer.NewCodecFactory(scheme)
+	groups := clientFactory{config: config, codecs: codecs.WithoutConversion(), decoder: codecs.UniversalDeserializer()}
 	core := groups.client(corev1.SchemeGroupVersion)
 	discovery := groups.client(discoveryv1.SchemeGroupVersion)
 	coordination := groups.client(coordinationv1.SchemeGroupVersion)
@@ -95,14 +96,22 @@ func NewClient(config *rest.Config) (*Client, error) {
 
 // clientFactory makes REST clients until one fails, and keeps the error.
 type clientFactory struct {
-	config *rest.Config
-	codecs runtime.NegotiatedSerializer
-	err    error
+	config  *rest.Config
+	codecs  runtime.NegotiatedSerializer
+	decoder runtime.Decoder
+	err     error
 }
 
-func (f *clientFactory) client(gv schema.GroupVersion) rest.Interface {
+// groupClient is access to the kinds of one API group.
+type groupClient struct {
+	rest.Interface
+	// decoder tells by themselves what answers are.
+	decoder runtime.Decoder
+}
+
+func (f *clientFactory) client(gv schema.GroupVersion) groupClient {
 	if f.err != nil {
-		return nil
+		return groupClient{}
 	}
 	c := rest.CopyConfig(f.config)
 	c.GroupVersion = &gv
@@ -111,6 +120,7 @@ func (f *clientFactory) client(gv schema.GroupVersion) rest.Interface {
 		c.APIPath = "/api"
 	}
 	c.QPS = -1
+	c.DisableCompression = true // it takes both sides longer than the network does
 	c.NegotiatedSerializer = f.codecs
 	if gv.Group != v1beta1.GroupName && gv.Group != v1alpha1.GroupName {
 		// Custom resources have no protobuf form; built-in kinds decode several
@@ -122,14 +132,14 @@ func (f *clientFactory) client(gv schema.GroupVersion) rest.Interface {
 	if err != nil {
 		f.err = fmt.Errorf("make REST client for %s: %w", gv, err)
 	}
-	return client
+	return groupClient{client, f.decoder}
 }
 
 // Resource is access to the objects of one kind. T is a pointer to the API type.
 // The zero value is not usable; Client has one for each kind. Errors are those of
 // the API server, wrapped with the verb and the object's name.
 type Resource[T runtime.Object] struct {
-	client rest.Interface
+	client groupClient
 	name   string
 	empty  func() T
 }

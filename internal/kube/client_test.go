@@ -5,7 +5,6 @@ package kube
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -203,19 +202,5 @@ func TestEventWriterDropsWhatDoesNotFit(t *testing.T) {
 	}
 	if got := w.Dropped(); got != 3 {
 		t.Errorf("dropped %d, want 3", got)
-	}
-}
-
-func TestWaitForSyncEndsWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithCancelCause(t.Context())
-	stop := errors.New("stop")
-	cancel(stop)
-	client := serve(t, http.NotFound)
-	informer, err := client.Services.Informer(Watched[*corev1.Service]{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := WaitForSync(ctx, informer); !errors.Is(err, stop) {
-		t.Errorf("error %v, want %v", err, stop)
 	}
 }

@@ -46,6 +46,10 @@ type StatusOwner struct {
 // that this node announces, and none for others. Writes happen in the background, few at a time, on change only,
 // and are repeated until they succeed. All methods are safe for concurrent use.
 type Statuses struct {
+	// After is waited for before anything is written. Nil: there is nothing to wait for. It
+	// is set before Run.
+	After <-chan struct{}
+
 	owner   StatusOwner
 	kind    statusKind
 	api     statusWriter
@@ -200,6 +204,13 @@ func (s *Statuses) forget(service lb.ServiceName, name string) {
 
 // Run writes until ctx ends.
 func (s *Statuses) Run(ctx context.Context) error {
+	if s.After != nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.After:
+		}
+	}
 	queue := s.open()
 	stop := context.AfterFunc(ctx, queue.ShutDown)
 	defer stop()

@@ -225,3 +225,25 @@ func TestLabelValue(t *testing.T) {
 		t.Error("two long names have the same label")
 	}
 }
+
+// Nothing is written before it is time, and all that was said until then is after it.
+func TestStatusesWaitUntilAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api, after := newFakeStatusAPI(), make(chan struct{})
+		s := NewStatuses(StatusOwner{Node: "a", Namespace: "system"}, api, slog.New(slog.DiscardHandler))
+		s.After = after
+		defer api.watch(s)()
+		ctx, cancel := context.WithCancel(t.Context())
+		var group sync.WaitGroup
+		group.Go(func() { _ = s.Run(ctx) })
+		s.Announce(web, nil)
+		s.Complete()
+		quiesce()
+		expectRequests(t, api)
+		close(after)
+		quiesce()
+		expectStatuses(t, api, "web a")
+		cancel()
+		group.Wait()
+	})
+}
