@@ -47,10 +47,6 @@ func leaveTo(v *plan.Verdict) {
 
 // hasOwner says whether a node was elected to announce the address until now.
 func (r *reporter) hasOwner(a netip.Addr) bool {
-	for _, o := range r.records[a].outcomes {
-		if o.owner != "" {
-			return true
-		}
-	}
-	return false
+	rec := r.records[a]
+	return rec.owner() != ""
 }

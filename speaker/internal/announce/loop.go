@@ -104,7 +104,7 @@ type Loop struct {
 	// routes and complaints are nil without BGP.
 	routes     *routes
 	complaints *complaints
-	inquiries  chan inquiry
+	inquiries  chan func() // questions to the goroutine of Run: see consult
 	departures chan *farewell
 	synced     chan struct{}
 
@@ -127,7 +127,7 @@ type Loop struct {
 func New(c Config) *Loop {
 	l := &Loop{
 		Config: c, ownership: plan.NewOwnership(), stale: true,
-		inquiries: make(chan inquiry), departures: make(chan *farewell), synced: make(chan struct{}), handovers: newHandovers(),
+		inquiries: make(chan func()), departures: make(chan *farewell), synced: make(chan struct{}), handovers: newHandovers(),
 		claims: claims{seen: make(map[lb.NodeName]struct{})}, reunions: newReunions(),
 	}
 	l.reporter = newReporter(&c)
@@ -181,7 +181,7 @@ func (l *Loop) Run(ctx context.Context) error {
 
 	settled, membersChanged := l.awaited()
 	ready := l.readiness()
-	var inquiries chan inquiry // nobody is answered before the first round
+	var inquiries chan func() // nobody is answered before the first round
 	for {
 		l.takeNodes()
 		if settled == nil {
@@ -198,8 +198,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			settled = nil
 		case <-membersChanged:
 			l.stale = true
-		case q := <-inquiries:
-			l.inherit(q)
+		case answer := <-inquiries:
+			answer()
 		case f := <-l.departures:
 			l.depart(f)
 		case name := <-ready:

@@ -23,7 +23,12 @@ import (
 // It is the verdict as if no other address were there. Among several, Ownership shares
 // them out.
 func (v *View) Decide(address netip.Addr, sharers []Sharer) Verdict {
-	c := v.examine(address, sharers)
+	return v.decideWithout(elect.Nobody, address, sharers)
+}
+
+// decideWithout is Decide if a node's speaker were gone.
+func (v *View) decideWithout(gone int, address netip.Addr, sharers []Sharer) Verdict {
+	c := v.examineWithout(gone, address, sharers)
 	owner, ok := v.nodes.Owner(elect.KeyOf(c.key), c.candidates)
 	if !ok {
 		owner = elect.Nobody
@@ -43,8 +48,13 @@ type examination struct {
 }
 
 func (v *View) examine(address netip.Addr, sharers []Sharer) examination {
+	return v.examineWithout(elect.Nobody, address, sharers)
+}
+
+func (v *View) examineWithout(gone int, address netip.Addr, sharers []Sharer) examination {
 	sharers = oldestFirst(sharers)
 	c := examination{key: electionKey(address, sharers), decisions: make([]Decision, len(sharers))}
+	c.gone = gone
 	for i := range sharers {
 		d := &c.decisions[i]
 		*d = Decision{Service: sharers[i].Service.Name, Address: address, Protocol: Layer2}
@@ -122,6 +132,8 @@ type election struct {
 	candidates elect.Set
 	// advertisements of the Services admitted, ascending and unique.
 	advertisements []int
+	// gone is a node that is left out, or Nobody.
+	gone int
 }
 
 // admit narrows the election to the nodes that suit one more Service. It returns
@@ -140,6 +152,9 @@ func (v *View) admit(e *election, address netip.Addr, s *Sharer) lb.Reason {
 		return lb.ReasonNoEndpoints
 	}
 	suitable := v.suitable(ads, s)
+	if e.gone != elect.Nobody {
+		suitable.Remove(e.gone)
+	}
 	if e.candidates == nil {
 		if suitable.Empty() {
 			return lb.ReasonNoCandidate

@@ -132,15 +132,14 @@ func (o *Ownership) Heir(a netip.Addr) lb.NodeName {
 	return o.view.nodes.Name(heir)
 }
 
-// Bequest returns the verdict if the address's owner were gone and its Heir had it; false
-// without an heir.
-func (o *Ownership) Bequest(a netip.Addr, sharers []Sharer) (Verdict, bool) {
-	heir, ok := o.view.nodes.Index(o.Heir(a))
-	if !ok {
-		return Verdict{}, false
+// Bequest returns the verdict if the speaker of the address's owner were gone: its Heir
+// has it, or, where the others are candidates of second choice, one of these.
+func (o *Ownership) Bequest(a netip.Addr, sharers []Sharer) Verdict {
+	if heir, ok := o.view.nodes.Index(o.Heir(a)); ok {
+		x := o.view.examine(a, sharers)
+		return o.view.conclude(&x, heir)
 	}
-	x := o.view.examine(a, sharers)
-	return o.view.conclude(&x, heir), true
+	return o.view.decideWithout(o.ownerOf(a), a, sharers)
 }
 
 // Heirs returns the nodes that the addresses of a node would fall to if it were gone: all

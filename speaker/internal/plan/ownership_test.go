@@ -243,3 +243,30 @@ func TestOwnershipDualStack(t *testing.T) {
 		}
 	}
 }
+
+// What an owner leaves behind falls to a candidate of second choice where there is no
+// other: the verdict is the one that there is without the owner.
+func TestBequest(t *testing.T) {
+	forEachWorld(t, func(t *testing.T, _ *rand.Rand, w *world) {
+		self := w.nodes[0].Name
+		sharers := w.sharers()
+		o := newOwned(w.view(self))
+		o.all(sharers)
+		for a, v := range o.verdicts {
+			got := o.Bequest(a, sharers[a])
+			if heir := o.Heir(a); heir != "" {
+				if got.Owner != heir {
+					t.Errorf("%s is left to %q, whose heir is %q", a, got.Owner, heir)
+				}
+				continue
+			}
+			rest := *w
+			rest.members = maps.Clone(w.members)
+			delete(rest.members, v.Owner)
+			want := rest.view(self).Decide(a, sharers[a])
+			if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("%s without %s (-want +got):\n%s", a, v.Owner, diff)
+			}
+		}
+	})
+}
