@@ -40,7 +40,10 @@ type flags struct {
 	ignoreSubnets         bool
 	contested             announce.ContestPolicy
 	exclusions            string
-	gossip                gossip.Config
+	// selfcheckInterval is how often addresses of others are asked for, 0 for never, and
+	// selfcheckPace the time between two questions.
+	selfcheckInterval, selfcheckPace time.Duration
+	gossip                           gossip.Config
 	// watch is how often other speakers are heard, at which port.
 	watchInterval time.Duration
 	watchPort     uint16
@@ -72,6 +75,7 @@ func newFlags(lookupEnv func(string) (string, bool)) *flags {
 		"what to do about an address that a station outside the cluster has, too: `defend` goes on announcing it (RFC 5227), yield does not announce it until that ends")
 	gossipFlags(f)
 	watchFlags(f)
+	selfcheckFlags(f)
 	f.DurationVar(&f.farewell, "bgp-farewell", time.Second,
 		"how long routers are given to prefer other nodes (RFC 8326) before sessions without graceful restart end; at most 3s")
 	f.DurationVar(&f.drainWait, "bgp-drain-wait", defaultDrainWait,
@@ -142,6 +146,24 @@ func watchFlags(f *flags) {
 			return fmt.Errorf("invalid value %s for flag --watch-interval: want %s to 1s, or 0", f.watchInterval, shortestWatch)
 		case *port == 0:
 			return errors.New("invalid value 0 for flag --watch-port: all nodes need the same port")
+		}
+		return nil
+	})
+}
+
+// selfcheckFlags defines the flags about asking whether owners answer.
+func selfcheckFlags(f *flags) {
+	const shortest = 50 * time.Millisecond
+	f.DurationVar(&f.selfcheckInterval, "l2-selfcheck-interval", 5*time.Minute,
+		"how often an address is asked for on the LAN by the node that is next in line for it, which reports an owner that does not answer; 0 does not ask")
+	f.DurationVar(&f.selfcheckPace, "l2-selfcheck-pace", time.Second,
+		"the time between two such questions of a speaker: where there are many addresses, each is asked for less often")
+	f.Check(func() error {
+		switch {
+		case f.selfcheckInterval != 0 && f.selfcheckInterval < time.Second:
+			return fmt.Errorf("invalid value %s for flag --l2-selfcheck-interval: want 1s or more, or 0", f.selfcheckInterval)
+		case f.selfcheckPace < shortest:
+			return fmt.Errorf("invalid value %s for flag --l2-selfcheck-pace: want %s or more", f.selfcheckPace, shortest)
 		}
 		return nil
 	})

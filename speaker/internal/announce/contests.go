@@ -362,11 +362,15 @@ func claimsDesc() *prometheus.Desc {
 		"Claims of addresses of this node by other stations, heard on the LAN. When an address changes hands there may be one or two.", nil, nil)
 }
 
-// event writes an Event for each Service that holds the address.
 func (c *Contests) event(a netip.Addr, kind, reason, message string) {
-	for _, s := range c.Inventory.sharers(a) {
-		if uid := c.Inventory.uid(s.Service.Name); uid != "" {
-			c.Events.Write(kube.Event{Service: s.Service.Name, UID: uid, Type: kind, Reason: reason, Message: message})
+	c.Inventory.tell(c.Events, a, kind, reason, message)
+}
+
+// tell writes an Event for each Service that holds the address.
+func (v *Inventory) tell(to Events, a netip.Addr, kind, reason, message string) {
+	for _, s := range v.sharers(a) {
+		if uid := v.uid(s.Service.Name); uid != "" {
+			to.Write(kube.Event{Service: s.Service.Name, UID: uid, Type: kind, Reason: reason, Message: message})
 		}
 	}
 }

@@ -42,7 +42,7 @@ const (
 	// most, a link that listens first three: see package announce.
 	again = 3 * time.Second
 	// watch is the time between two questions for an address that was reported.
-	watch = 30 * time.Second
+	watch = 15 * time.Second
 	// voids is how many void questions in a row end a doubt. The next walk renews it.
 	voids = 5
 	// room is how many addresses may wait before the walk does.

@@ -78,7 +78,7 @@ func TestAsksAgain(t *testing.T) {
 			t.Error("dropped, and had not been reported")
 		}
 	}
-	if diff := cmp.Diff([]int{0, 3, 6, 9, 39, 69}, asked); diff != "" {
+	if diff := cmp.Diff([]int{0, 3, 6, 9, 24, 39, 54, 69}, asked); diff != "" {
 		t.Errorf("asked at seconds (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(map[netip.Addr]lb.NodeName{}, m.Silent()); diff != "" {
