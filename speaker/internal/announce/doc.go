@@ -12,6 +12,7 @@
 //	                                └─ route ── routes ──┬──> bgp: Advertise, Withdraw, Peers
 //	                                                     └──> Guards ──> bfd
 //	bfd ──> Guards ──> bgp: Hold, Release          bgp ──> Sessions ──> Events
+//	layer2 ── claims, answers ──> Contests, SelfCheck ──> Events, metrics
 //
 // Each changed address is decided twice: by plan for Layer 2, which elects one node, and
 // by route for BGP, where every node that may advertises. The two know nothing of each
@@ -52,7 +53,8 @@
 //
 // [Loop.Run] is the only goroutine that decides. [Statuses.Run] owns its writers and
 // the sweeper; [Exclusions.Run] is one that looks at a file, [Sessions.Run] one that looks
-// at BGP sessions, [Guards.Run] one that looks at peers that are held. Callbacks of the
+// at BGP sessions, [Guards.Run] one that looks at peers that are held, [SelfCheck.Run] one that
+// asks for addresses of other nodes, [Contests.Run] owns two that ask for ours. Callbacks of the
 // Inventory run on the informers' goroutines, those of Facts on memberlist's, and do
 // nothing but take note.
 package announce
