@@ -155,7 +155,7 @@ func TestAssemble(t *testing.T) {
 		"statuses of this node", "peers", "BGP advertisements", "BFD profiles", "communities", "secrets", "BGP statuses of this node",
 		"links", "layer2", "contests", "bgp", "bfd", "guards", "events", "statuses", "bgp statuses", "configuration state",
 		"sessions", "exclusions", "beginning",
-		"watch", "vigil", "announcements",
+		"watch", "vigil", "self-check", "announcements",
 		"bgp farewell", "gossip",
 	}
 	if diff := cmp.Diff(want, names); diff != "" {
