@@ -39,7 +39,7 @@ const lateQuestion = 160 * time.Millisecond
 
 // SelfCheck asks for the addresses that this node is next in line for, now and then, and
 // tells when their owner does not answer. It changes nothing about who owns what: see
-// ADR 0027.
+// ADR 0028.
 type SelfCheck struct {
 	SelfCheckConfig
 
