@@ -55,3 +55,27 @@ func TestDrain(t *testing.T) {
 		expect(false, both...)
 	})
 }
+
+// A speaker that starts on a drained node has nothing to hand over: it advertises nothing,
+// not even for as long as routers are given, and at no stage of its start.
+func TestStartOnDrainedNode(t *testing.T) {
+	inUnsettledBGP(t, func(s *bgpSpeaker) {
+		s.inventory.Drain = lb.DrainMark{Taint: drainTaint}
+		s.routes.drain.wait = time.Hour
+		s.quiesce()
+		s.inventory.OnNode(node("a"), drainedNode("a"))
+		s.source.set()
+		close(s.links.ready)
+		s.quiesce() // the other speakers are not known yet
+		s.expectTable()
+		close(s.members.settled)
+		s.quiesce()
+		s.expectTable()
+		if s.router.draining || s.router.advertised > 0 {
+			t.Errorf("peers are asked to prefer others: %t, after %d paths", s.router.draining, s.router.advertised)
+		}
+		s.inventory.OnNode(drainedNode("a"), node("a"))
+		s.quiesce()
+		s.expectTable("192.0.2.1/32 to left", "192.0.2.1/32 to right")
+	})
+}

@@ -78,7 +78,7 @@ func (r *routes) use(view plan.Input) {
 	in := route.Input{Config: view.Config, Nodes: view.Nodes, Members: view.Members, IgnoreExcludeLabel: view.IgnoreExcludeLabel}
 	if i := slices.IndexFunc(in.Nodes, func(n lb.Node) bool { return n.Name == r.node }); i >= 0 {
 		in.Node = &in.Nodes[i]
-		in.Drained = r.drain.follow(in.Node.Draining, r.view == nil)
+		in.Drained = r.drain.follow(in.Node.Draining, !r.reporter.began)
 	}
 	r.view, r.renewed = route.NewView(in), true
 	r.table.Use(r.view)

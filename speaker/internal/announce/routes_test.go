@@ -40,7 +40,9 @@ type fakeRouter struct {
 	// expected are the peers that were said before paths could be.
 	expected []bgp.PeerName
 	calls    int
-	draining bool
+	// advertised counts paths, also those that were withdrawn.
+	advertised int
+	draining   bool
 }
 
 func newFakeRouter() *fakeRouter {
@@ -51,6 +53,7 @@ func (f *fakeRouter) Advertise(k bgp.PathKey, p bgp.Path) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls++
+	f.advertised++
 	f.paths[k] = p
 	return nil
 }
