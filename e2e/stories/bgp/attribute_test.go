@@ -121,6 +121,8 @@ func TestInternalPeers(t *testing.T) {
 		}
 		return nil
 	})
+	s.expectAccepted("bgpadvertisements", "younger", "False", `spec.localPref: 400 is not what the older BGPAdvertisement "all" asks for`)
+	s.expectAccepted("bgpadvertisements", "all", "True", "")
 }
 
 // The same with BIRD as the one of our AS.
