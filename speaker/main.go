@@ -96,7 +96,9 @@ func assemble(f *flags, begun *beginning, log *slog.Logger) ([]run.Task, error) 
 	if others != nil {
 		others.loop, others.vigil.Heir = loop, loop
 	}
-	sessions := announce.NewSessions(loopConfig.Node, routing.router, routing.guards, inventory, events)
+	sessions := announce.NewSessions(announce.SessionsConfig{
+		Node: loopConfig.Node, Source: routing.router, Guards: routing.guards, Inventory: inventory, Events: events, Diagnosed: statuses.bgp,
+	})
 
 	readiness := announce.NewReadiness(loop, routing.router)
 	probes := run.Probes{

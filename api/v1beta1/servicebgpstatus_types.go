@@ -32,11 +32,68 @@ type MetalLBServiceBGPStatus struct {
 	ServiceNamespace string `json:"serviceNamespace,omitempty"`
 
 	// peers are the names of the BGPPeers the Service is meant to be
-	// advertised to, sorted. Whether a session is established is not told
-	// here.
+	// advertised to, sorted. What is in the way of that is told in sessions.
 	//
 	// +optional
 	Peers []string `json:"peers,omitempty"`
+
+	// sessions are those with peers that are not as they should be: not
+	// established, not for all routes, or not guarded by BFD although the
+	// BGPPeer names a BFDProfile. A peer that is not here has the Service's
+	// routes, or has lacked them for a few seconds only. In large clusters
+	// what is said here may be minutes old; Events on the BGPPeer are not.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=peer
+	Sessions []BGPSessionStatus `json:"sessions,omitempty"`
+}
+
+// States of a BGPSessionStatus.
+const (
+	BGPSessionEstablished = "Established"
+	BGPSessionDown        = "Down"
+)
+
+// BGPSessionStatus is what is amiss with the session with one peer.
+type BGPSessionStatus struct {
+	// peer is the name of the BGPPeer, one of peers.
+	//
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	Peer string `json:"peer"`
+
+	// state is Established, or Down for all other states of RFC 4271, section
+	// 8.2.2: a session that does not come up goes through them again and
+	// again.
+	//
+	// +required
+	// +kubebuilder:validation:Enum=Established;Down
+	State string `json:"state"`
+
+	// bfd is the state of the BFD session that guards this one (RFC 5880,
+	// section 6.2). There is none without a bfdProfile, nor before the BGP
+	// session has been established.
+	//
+	// +optional
+	// +kubebuilder:validation:Enum=AdminDown;Down;Init;Up
+	BFD string `json:"bfd,omitempty"`
+
+	// message says what is in the way, if it is known and no NOTIFICATION: why
+	// there is no connection, that BFD has failed, which routes cannot be
+	// advertised.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+
+	// lastNotification is the last NOTIFICATION of either side in words (RFC
+	// 4271, section 4.5; RFC 4486; RFC 9003), however long ago. Only a session
+	// that is Down has one here.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	LastNotification string `json:"lastNotification,omitempty"`
 }
 
 // ServiceBGPStatus tells to which peers a node advertises a Service. There is one

@@ -44,6 +44,7 @@
 //	graceful leave (RFC 8326): no request is lost            TestGracefulLeave
 //	received routes are refused, and counted                 TestReceivedRoutes, TestFullTable
 //	routers that refuse, fail, restart or send nonsense      fault_test.go
+//	what is amiss with sessions, in ServiceBGPStatus         TestSessionsInStatuses
 //
 // # Time
 //

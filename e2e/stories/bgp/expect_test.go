@@ -108,14 +108,19 @@ func (s *story) expectAnswer(a netip.Addr) {
 func (s *story) expectBFD(n int) {
 	s.Helper()
 	for _, r := range s.routers {
-		s.await(patience, fmt.Sprintf("%d BFD sessions on %s", n, r.name()), func() error {
-			up, err := r.bfdUp(s.ctx)
-			if err == nil && up != n {
-				err = fmt.Errorf("%d are up", up)
-			}
-			return err
-		})
+		s.expectBFDOn(r, n)
 	}
+}
+
+func (s *story) expectBFDOn(r router, n int) {
+	s.Helper()
+	s.await(patience, fmt.Sprintf("%d BFD sessions on %s", n, r.name()), func() error {
+		up, err := r.bfdUp(s.ctx)
+		if err == nil && up != n {
+			err = fmt.Errorf("%d are up", up)
+		}
+		return err
+	})
 }
 
 // expectStatuses waits until the Service has one ServiceBGPStatus per node, which names

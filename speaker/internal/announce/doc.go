@@ -11,7 +11,7 @@
 //	                                │                     └──> Statuses ──> API server
 //	                                └─ route ── routes ──┬──> bgp: Advertise, Withdraw, Peers
 //	                                                     └──> Guards ──> bfd
-//	bfd ──> Guards ──> bgp: Hold, Release          bgp ──> Sessions ──> Events
+//	bfd ──> Guards ──> bgp: Hold, Release          bgp ──> Sessions ──> Events, Statuses
 //	layer2 ── claims, answers ──> Contests, SelfCheck ──> Events, metrics
 //
 // Each changed address is decided twice: by plan for Layer 2, which elects one node, and
@@ -29,6 +29,8 @@
 //     interfaces are known, and by Layer 2 not before membership has settled. Peers are
 //     dialled once the configuration is known, and hear nothing before the rest is.
 //   - What has not changed is not told again: no Event, no log record, no write.
+//   - A session that comes or goes concerns all Services: their statuses tell what lasts,
+//     at a pace (ADR 0029).
 //   - The loop never waits for the API server. Events and statuses are written in the
 //     background, bounded, and retried there.
 //   - Services of another loadBalancerClass do not exist here.
@@ -51,10 +53,11 @@
 //
 // # Goroutines
 //
-// [Loop.Run] is the only goroutine that decides. [Statuses.Run] owns its writers and
-// the sweeper; [Exclusions.Run] is one that looks at a file, [Sessions.Run] one that looks
-// at BGP sessions, [Guards.Run] one that looks at peers that are held, [SelfCheck.Run] one that
-// asks for addresses of other nodes, [Contests.Run] owns two that ask for ours. Callbacks of the
+// [Loop.Run] is the only goroutine that decides. [Statuses.Run] owns its writers, the
+// sweeper and one that has statuses follow sessions; [Exclusions.Run] is one that looks at
+// a file, [Sessions.Run] one that looks at BGP sessions, [Guards.Run] one that looks at
+// peers that are held, [SelfCheck.Run] one that asks for addresses of other nodes,
+// [Contests.Run] owns two that ask for ours. Callbacks of the
 // Inventory run on the informers' goroutines, those of Facts on memberlist's, and do
 // nothing but take note.
 package announce

@@ -60,9 +60,9 @@ func TestDrain(t *testing.T) {
 // not even for as long as routers are given, and at no stage of its start.
 func TestStartOnDrainedNode(t *testing.T) {
 	inUnsettledBGP(t, func(s *bgpSpeaker) {
+		s.quiesce()
 		s.inventory.Drain = lb.DrainMark{Taint: drainTaint}
 		s.routes.drain.wait = time.Hour
-		s.quiesce()
 		s.inventory.OnNode(node("a"), drainedNode("a"))
 		s.source.set()
 		close(s.links.ready)

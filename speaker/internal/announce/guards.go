@@ -59,6 +59,8 @@ type Guards struct {
 	bfd  BFD
 	log  *slog.Logger
 	bell chan struct{} // a peer is held
+	// changed rings when a BFD session is in another state.
+	changed chan struct{}
 
 	mu     sync.Mutex // guards what follows
 	holder Holder
@@ -77,7 +79,7 @@ type Guards struct {
 // sessions.
 func NewGuards(sessions BFD, holder Holder, log *slog.Logger) *Guards {
 	return &Guards{
-		bfd: sessions, holder: holder, log: log, bell: make(chan struct{}, 1),
+		bfd: sessions, holder: holder, log: log, bell: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 		met:   make(map[bgp.PeerName]netip.Addr),
 		paths: make(map[bgp.PeerName]Guard), peers: make(map[bfd.Path]bgp.PeerName), held: make(map[bgp.PeerName]time.Time),
 	}
@@ -191,8 +193,21 @@ func (g *Guards) set(name bgp.PeerName, guard Guard) {
 	g.paths[name], g.peers[guard.Path] = guard, name
 }
 
+// state returns the state of the BFD session that guards a peer, and whether there is one.
+func (g *Guards) state(name bgp.PeerName) (state bfd.State, guarded bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	guard, ok := g.paths[name]
+	if !ok {
+		return 0, false
+	}
+	status, ok := g.bfd.Status(guard.Path)
+	return status.State, ok
+}
+
 // OnChange takes note of a change of a BFD session.
 func (g *Guards) OnChange(c bfd.Change) {
+	ring(g.changed)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	name, ok := g.peers[c.Path]

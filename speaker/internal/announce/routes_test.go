@@ -174,6 +174,7 @@ type fakeBGPStatusAPI struct {
 	mu      sync.Mutex // guards what follows
 	objects map[string]*v1beta1.ServiceBGPStatus
 	next    int
+	patches int
 }
 
 func (f *fakeBGPStatusAPI) Create(_ context.Context, namespace string, o *v1beta1.ServiceBGPStatus) (*v1beta1.ServiceBGPStatus, error) {
@@ -189,13 +190,12 @@ func (f *fakeBGPStatusAPI) Create(_ context.Context, namespace string, o *v1beta
 func (f *fakeBGPStatusAPI) PatchStatus(_ context.Context, _, name string, kind types.PatchType, body []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var patch struct {
-		Status v1beta1.MetalLBServiceBGPStatus
-	}
-	if err := json.Unmarshal(body, &patch); err != nil || kind != types.MergePatchType {
+	f.patches++
+	now := f.objects[name].DeepCopy()
+	if err := json.Unmarshal(body, now); err != nil || kind != types.MergePatchType {
 		return fmt.Errorf("patch %s of kind %s: %w", body, kind, err)
 	}
-	f.objects[name].Status = patch.Status
+	f.objects[name] = now
 	return nil
 }
 
@@ -551,7 +551,9 @@ func TestBFDGuardsUnnumberedPeer(t *testing.T) {
 			s.t.Errorf("guarded before it was found: %v", s.bfd.sessions)
 		}
 		source := &fakeSessions{}
-		sessions := NewSessions("a", source, s.BGP.Guards, s.inventory, s.events)
+		sessions := NewSessions(SessionsConfig{
+			Node: "a", Source: source, Guards: s.BGP.Guards, Inventory: s.inventory, Events: s.events, Diagnosed: s.BGP.Statuses,
+		})
 		for _, at := range []string{"fe80::1%eth1", "fe80::2%eth1", ""} {
 			found := bgp.Session{Peer: bgp.Peer{Interface: "eth1"}, State: bgp.Idle}
 			want := bfd.Path{Peer: netip.MustParseAddr("fe80::2"), Interface: "eth1"}
@@ -560,7 +562,7 @@ func TestBFDGuardsUnnumberedPeer(t *testing.T) {
 				found.State, want.Peer = bgp.Established, found.Remote.WithZone("")
 			}
 			source.sessions = map[bgp.PeerName]bgp.Session{"link": found}
-			sessions.look()
+			sessions.look(time.Now())
 			if _, ok := s.bfd.sessions[want]; !ok || len(s.bfd.sessions) != 1 {
 				s.t.Errorf("at %q guarded are %v; want %v", at, s.bfd.sessions, want)
 			}
@@ -570,18 +572,28 @@ func TestBFDGuardsUnnumberedPeer(t *testing.T) {
 
 // fakeSessions are sessions that the test changes.
 type fakeSessions struct {
-	changed  chan struct{}
+	changed chan struct{}
+
+	mu       sync.Mutex // guards sessions
 	sessions map[bgp.PeerName]bgp.Session
 }
 
-func (f *fakeSessions) Changed() <-chan struct{}               { return f.changed }
-func (f *fakeSessions) Snapshot() map[bgp.PeerName]bgp.Session { return maps.Clone(f.sessions) }
+func (f *fakeSessions) Changed() <-chan struct{} { return f.changed }
+
+func (f *fakeSessions) Snapshot() map[bgp.PeerName]bgp.Session {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.sessions)
+}
 
 func TestSessionEvents(t *testing.T) {
 	t.Parallel()
 	inventory, events, source := NewInventory(""), new(fakeEvents), &fakeSessions{}
 	inventory.OnBGPPeer(nil, peer("left", "10.9.0.1"))
-	s := NewSessions("a", source, NewGuards(&fakeBFD{}, nil, slog.New(slog.DiscardHandler)), inventory, events)
+	s := NewSessions(SessionsConfig{
+		Node: "a", Source: source, Guards: NewGuards(&fakeBFD{}, nil, slog.New(slog.DiscardHandler)), Inventory: inventory, Events: events,
+		Diagnosed: NewBGPStatuses(StatusOwner{}, nil, nil),
+	})
 	refused := bgp.Notification{Time: time.Unix(100, 0), Received: true, Code: 2, Subcode: 2}
 	at := func(second int64, state bgp.State, n bgp.Notification) bgp.Session {
 		return bgp.Session{State: state, Since: time.Unix(second, 0), LastNotification: n}
@@ -604,7 +616,7 @@ func TestSessionEvents(t *testing.T) {
 		{bgp.Session{State: bgp.Established, Problem: errors.New("no next hop")}, ""},
 	} {
 		source.sessions = map[bgp.PeerName]bgp.Session{"left": step.session}
-		s.look()
+		s.look(time.Now())
 		want := []string{}
 		if step.want != "" {
 			want = append(want, "system/left "+step.want+" peer-left")

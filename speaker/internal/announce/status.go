@@ -56,18 +56,29 @@ type Statuses struct {
 	log     *slog.Logger
 	sweeper *sweeper
 	errors  atomic.Uint64
-	failing atomic.Bool // the last write has failed
+	failing atomic.Bool   // the last write has failed
+	amiss   chan struct{} // sessions are not what they were
 
 	mu sync.Mutex // guards what follows
 	// queue has the Services to look at. It is nil while Run does not run.
 	queue workqueue.TypedRateLimitingInterface[lb.ServiceName]
-	// wanted are the items, interfaces or peers, under which each announced Service is
-	// to be reported.
-	wanted map[lb.ServiceName][]string
+	// wanted is what is to be reported of each announced Service.
+	wanted map[lb.ServiceName]wantedStatus
 	// there are the objects of this node, by Service: in the end, one each.
 	there map[lb.ServiceName][]statusObject
 	// complete means that what is not wanted may be deleted.
 	complete bool
+	// sessions are those that are not as they should be, by peer. Until sessionsKnown,
+	// nobody knows.
+	sessions      map[string]v1beta1.BGPSessionStatus
+	sessionsKnown bool
+}
+
+// wantedStatus is what is to be reported of a Service.
+type wantedStatus struct {
+	content
+	// told means that sessions are to be reported. Otherwise an object says what it said.
+	told bool
 }
 
 // statusObject is an object as far as it concerns us.
@@ -78,7 +89,7 @@ type statusObject struct {
 	// whose objects go with it.
 	ours   bool
 	filled bool // it has a status
-	items  []string
+	content
 }
 
 func newStatuses(owner StatusOwner, api statusWriter, log *slog.Logger, kind statusKind) *Statuses {
@@ -87,7 +98,8 @@ func newStatuses(owner StatusOwner, api statusWriter, log *slog.Logger, kind sta
 		kind:   kind,
 		api:    api,
 		log:    log,
-		wanted: make(map[lb.ServiceName][]string),
+		amiss:  make(chan struct{}, 1),
+		wanted: make(map[lb.ServiceName]wantedStatus),
 		there:  make(map[lb.ServiceName][]statusObject),
 	}
 	s.sweeper = newSweeper(s)
@@ -106,8 +118,8 @@ func (s *Statuses) Announce(service lb.ServiceName, items []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, ok := s.wanted[service]
-	s.wanted[service] = items
-	if !ok || !sameInterfaces(old, items) {
+	if !ok || !sameInterfaces(old.items, items) {
+		s.wanted[service] = s.want(items)
 		s.enqueue(service, 0)
 	}
 }
@@ -180,7 +192,7 @@ func (s *Statuses) enqueue(service lb.ServiceName, after time.Duration) {
 }
 
 func (s *Statuses) parse(o foundStatus) statusObject {
-	parsed := statusObject{name: o.Name, uid: o.UID, ours: s.owner.PodUID == "", filled: o.node != "", items: o.items}
+	parsed := statusObject{name: o.Name, uid: o.UID, ours: s.owner.PodUID == "", filled: o.node != "", content: o.content}
 	for _, ref := range o.OwnerReferences {
 		parsed.ours = parsed.ours || ref.UID == s.owner.PodUID
 	}
@@ -222,6 +234,7 @@ func (s *Statuses) Run(ctx context.Context) error {
 		})
 	}
 	group.Go(func() { s.sweeper.run(ctx) })
+	group.Go(func() { s.revise(ctx) })
 	group.Wait()
 	return nil
 }
@@ -280,7 +293,7 @@ func (s *Statuses) errorCount() uint64 { return s.errors.Load() }
 // draft is what there is to do about the objects of one Service.
 type draft struct {
 	wanted bool
-	items  []string
+	wantedStatus
 	// keep is the object to keep; empty if one has to be created.
 	keep string
 	// correct means that keep does not say what it should.
@@ -291,8 +304,13 @@ type draft struct {
 func (s *Statuses) draft(service lb.ServiceName) draft {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.draftOf(service)
+}
+
+// draftOf is draft for a caller who holds the lock.
+func (s *Statuses) draftOf(service lb.ServiceName) draft {
 	var d draft
-	d.items, d.wanted = s.wanted[service]
+	d.wantedStatus, d.wanted = s.wanted[service]
 	for _, o := range s.there[service] {
 		if d.wanted && o.ours && (d.keep == "" || o.name < d.keep) {
 			d.keep = o.name
@@ -301,7 +319,7 @@ func (s *Statuses) draft(service lb.ServiceName) draft {
 	for _, o := range s.there[service] {
 		switch {
 		case o.name == d.keep:
-			d.correct = !o.filled || !slices.Equal(o.items, d.items)
+			d.correct = !o.filled || !slices.Equal(o.items, d.items) || d.told && !slices.Equal(o.sessions, d.sessions)
 		case d.wanted || s.complete:
 			d.remove = append(d.remove, o)
 		}
@@ -320,7 +338,7 @@ func (s *Statuses) write(ctx context.Context, service lb.ServiceName) error {
 		d.keep, d.correct = name, true
 	}
 	if d.correct {
-		if err := s.fill(ctx, service, d.keep, d.items); err != nil {
+		if err := s.fill(ctx, service, d.keep, d.wantedStatus); err != nil {
 			return err
 		}
 	}
@@ -363,8 +381,8 @@ func (s *Statuses) create(ctx context.Context, service lb.ServiceName) (name str
 
 // fill writes the status of an object. If somebody has deleted it the error makes the
 // next attempt create another.
-func (s *Statuses) fill(ctx context.Context, service lb.ServiceName, name string, items []string) error {
-	body, err := s.kind.patch(s.owner.Node, service, items)
+func (s *Statuses) fill(ctx context.Context, service lb.ServiceName, name string, w wantedStatus) error {
+	body, err := s.kind.patch(s.owner.Node, service, w.content, w.told)
 	if err != nil {
 		return err
 	}
@@ -379,7 +397,10 @@ func (s *Statuses) fill(ctx context.Context, service lb.ServiceName, name string
 	}
 	for i := range s.there[service] {
 		if o := &s.there[service][i]; o.name == name {
-			o.filled, o.items = true, items
+			o.filled, o.items = true, w.items
+			if w.told {
+				o.sessions = w.sessions
+			}
 		}
 	}
 	return nil

@@ -42,11 +42,18 @@ type statusKind struct {
 	encode func(items []string) any
 }
 
+// content is what an object says of a Service on a node.
+type content struct {
+	items []string
+	// sessions are those with peers that are not as they should be.
+	sessions []v1beta1.BGPSessionStatus
+}
+
 // foundStatus is an object as it is found at the API server.
 type foundStatus struct {
 	*metav1.ObjectMeta
-	node  string
-	items []string
+	content
+	node string
 }
 
 // NewStatuses returns ServiceL2Status objects that nobody writes yet. Their items are
@@ -112,18 +119,23 @@ func foundBGPStatus(o *v1beta1.ServiceBGPStatus) foundStatus {
 	if o == nil {
 		return foundStatus{}
 	}
-	return foundStatus{ObjectMeta: &o.ObjectMeta, node: o.Status.Node, items: o.Status.Peers}
+	return foundStatus{ObjectMeta: &o.ObjectMeta, node: o.Status.Node, content: content{o.Status.Peers, o.Status.Sessions}}
 }
 
 // patch returns a merge patch (RFC 7386) that replaces the status. Items are named also
-// when there are none, which omitempty would leave as they were.
-func (k *statusKind) patch(node lb.NodeName, service lb.ServiceName, items []string) ([]byte, error) {
-	body, err := json.Marshal(map[string]any{"status": map[string]any{
+// when there are none, which omitempty would leave as they were. What is said of sessions
+// stays as it is unless told.
+func (k *statusKind) patch(node lb.NodeName, service lb.ServiceName, c content, told bool) ([]byte, error) {
+	status := map[string]any{
 		"node":             node,
 		"serviceName":      service.Name,
 		"serviceNamespace": service.Namespace,
-		k.items:            k.encode(items),
-	}})
+		k.items:            k.encode(c.items),
+	}
+	if told {
+		status["sessions"] = c.sessions // none are null, which takes the field away
+	}
+	body, err := json.Marshal(map[string]any{"status": status})
 	if err != nil {
 		return nil, fmt.Errorf("encode the status of %s: %w", service, err)
 	}
