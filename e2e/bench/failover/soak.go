@@ -3,13 +3,11 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,76 +19,103 @@ import (
 	"github.com/herald-lb/herald/e2e/internal/probe"
 )
 
-// What speakers log when they suspect each other.
-const (
-	saysSuspected = "speaker is silent, asking the LAN"
-	saysTaken     = "nobody answers in its place, taking over"
-	saysAccused   = "others have taken over from this node, which is alive"
-	saysDoubt     = "this process was late, it doubts itself"
-)
-
-// soak does no harm, for a while, and tells what happened all the same.
-func (w *world) soak(ctx context.Context, family string, addresses []netip.Addr, d time.Duration) (result, error) {
-	r := result{Name: fmt.Sprintf("falsetakeover_ipv%s_nodes%d_addresses%d_load%d_loss%d", family, w.nodes, w.addresses, w.load, w.loss), MetalLB: "not measured"}
-	watching, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	before, err := w.said()
-	if err != nil {
+// endure does no harm, for a while, and tells what happened all the same: what a client has
+// noticed, and each takeover with what came before it.
+func (w *world) endure(ctx context.Context, addresses int) (result, error) {
+	r := result{
+		Name:    fmt.Sprintf("falsetakeover_nodes%d_addresses%d_load%d_loss%d", len(w.announcers), addresses, w.load, w.loss),
+		MetalLB: "not measured", Seconds: w.soak.Seconds(),
+	}
+	begin := time.Now()
+	events, err := w.events(ctx)
+	used, err2 := w.cpu()
+	if err := errors.Join(err, err2); err != nil {
 		return r, err
 	}
-	used, err := w.cpu()
-	if err != nil {
+	gaps, late := w.keepConnecting(ctx)
+	eventsAfter, err := w.events(ctx)
+	usedAfter, err2 := w.cpu()
+	takeovers, err3 := w.takeovers(begin)
+	if err := errors.Join(err, err2, err3); err != nil {
 		return r, err
 	}
-	var group sync.WaitGroup
-	var probes []*probe.Probe
-	for _, a := range addresses[:min(probed, len(addresses))] {
-		p := probe.New(every, time.Second, w.connect(a))
-		probes = append(probes, p)
-		group.Go(func() { p.Run(watching) })
+	for _, t := range takeovers {
+		w.say("%s", t.String())
 	}
-	group.Wait()
-	after, err := w.said()
-	if err != nil {
-		return r, err
+	happened := make(map[string]float64)
+	for name, n := range eventsAfter {
+		happened[name] = n - events[name]
 	}
-	usedAfter, err := w.cpu()
-	var gaps []float64
-	for _, p := range probes {
-		gaps = append(gaps, milliseconds(p.Longest().Length))
-		r.Late = max(r.Late, milliseconds(p.Late()))
-	}
-	slices.Sort(gaps)
-	r.Trials, r.P50, r.P95, r.Max = len(gaps), quantile(gaps, 0.5), quantile(gaps, 0.95), gaps[len(gaps)-1]
-	happened := func(message string) int { return after[message] - before[message] }
-	r.Note = fmt.Sprintf("%s: %d suspicions, %d takeovers, %d of them contradicted; %d doubts of oneself; a speaker uses %.1f %% of a core",
-		d, happened(saysSuspected), happened(saysTaken), happened(saysAccused), happened(saysDoubt), 100*(usedAfter-used)/d.Seconds())
-	r.Met = happened(saysAccused) == 0 && r.Max <= goal
-	return r, err
+	r.judge(gaps, "ms", gapGoal)
+	r.Late = milliseconds(late)
+	r.Met = r.Max <= r.Goal && count(happened, "accused") == 0
+	r.Note = fmt.Sprintf("%s; takeovers: %s; a speaker uses %.1f %% of a core", tell(happened), causes(takeovers), 100*(usedAfter-used)/w.soak.Seconds())
+	return r, nil
 }
 
-// said counts the records of all speakers, by what they say.
-func (w *world) said() (map[string]int, error) {
-	paths, err := filepath.Glob(filepath.Join(w.lab.Dir(), "logs", "pods", heraldNS+"_speaker*.log"))
-	if err != nil {
-		return nil, err
+// keepConnecting has the client connect to some addresses of each family all the while, and
+// returns the longest time without an answer of each.
+func (w *world) keepConnecting(ctx context.Context) (gaps []float64, late time.Duration) {
+	watching, cancel := context.WithTimeout(ctx, w.soak)
+	defer cancel()
+	var group sync.WaitGroup
+	var probes []*probe.Probe
+	for _, family := range w.families {
+		all := w.addresses[family]
+		for _, a := range all[:min(probed, len(all))] {
+			p := probe.New(every, time.Second, w.connect(a))
+			probes = append(probes, p)
+			group.Go(func() { p.Run(watching) })
+		}
 	}
-	counts := make(map[string]int)
-	for _, path := range paths {
-		raw, err := os.ReadFile(path)
+	group.Wait()
+	for _, p := range probes {
+		gaps = append(gaps, milliseconds(p.Longest().Length))
+		late = max(late, p.Late())
+	}
+	return gaps, late
+}
+
+// events are the counters of what speakers have come to think of each other, all speakers
+// together.
+func (w *world) events(ctx context.Context) (map[string]float64, error) {
+	sum := make(map[string]float64)
+	for _, n := range w.lab.Nodes() {
+		metrics, err := w.scrape(ctx, n.Name())
 		if err != nil {
 			return nil, err
 		}
-		for lines := bufio.NewScanner(bytes.NewReader(raw)); lines.Scan(); {
-			var record struct {
-				Message string `json:"msg"`
-			}
-			if json.Unmarshal(lines.Bytes(), &record) == nil {
-				counts[record.Message]++
+		for name, value := range metrics {
+			if labels, ok := strings.CutPrefix(name, "herald_vigil_events_total"); ok {
+				sum[labels] += value
 			}
 		}
 	}
-	return counts, nil
+	return sum, nil
+}
+
+// count adds up an event over its causes.
+func count(events map[string]float64, event string) (sum float64) {
+	for labels, n := range events {
+		if strings.Contains(labels, `event="`+event+`"`) {
+			sum += n
+		}
+	}
+	return sum
+}
+
+// tell is what happened, without what did not.
+func tell(happened map[string]float64) string {
+	var words []string
+	for _, labels := range slices.Sorted(maps.Keys(happened)) {
+		if n := happened[labels]; n > 0 {
+			words = append(words, fmt.Sprintf("%.0f %s", n, labels))
+		}
+	}
+	if len(words) == 0 {
+		return "no suspicions"
+	}
+	return strings.NewReplacer(`{cause="`, "", `",event="`, " ", `"}`, "").Replace(strings.Join(words, ", "))
 }
 
 // cpu returns the processor time that the speakers have used, in seconds: the mean.

@@ -6,11 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/netip"
-	"os"
-	"os/exec"
-	"slices"
 	"sync"
 	"time"
 
@@ -24,187 +20,135 @@ const (
 	// 50 ms for each answer.
 	every    = 10 * time.Millisecond
 	patience = 50 * time.Millisecond
-	// probed is how many of a victim's addresses are probed at once. All of them are
-	// taken over.
-	probed = 4
-	// before and after are how long the client is watched around a fault.
-	before = 300 * time.Millisecond
-	after  = 1200 * time.Millisecond
+	// probed is how many of a victim's addresses are probed at once, of each family. All
+	// of them are taken over.
+	probed = 2
+	// calm is for how long a client has to be answered before a fault, and after it; watch
+	// is how long it is watched at least.
+	calm  = 300 * time.Millisecond
+	watch = 500 * time.Millisecond
+	// outage is how long a fault may last that nobody takes over from.
+	outage = 10 * time.Second
 )
 
-func measure(ctx context.Context, o options) (results []result, err error) {
+// trial is one fault, once.
+type trial struct {
+	world   *world
+	fault   string
+	victim  *lab.Node
+	targets []netip.Addr // those of its addresses that are probed
+	probes  []*probe.Probe
+}
+
+// repeat does one fault many times, and returns a result for each family.
+func (w *world) repeat(ctx context.Context, fault string, addresses int) ([]result, error) {
 	begin := time.Now()
-	say := func(format string, args ...any) {
-		fmt.Fprintf(os.Stderr, "%6.1fs  %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
-	}
-	dir, err := os.MkdirTemp("", "failover")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	w, err := newWorld(ctx, o, dir, say)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, w.lab.Close()) }()
-	stop, err := w.burden(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer stop()
-	for _, family := range o.families {
-		addresses, err := w.serve(ctx, family)
+	gaps := make(map[string][]float64)
+	late := make(map[string]time.Duration)
+	for i := range w.trials {
+		t, err := w.prepare(ctx, fault, i)
 		if err != nil {
-			return results, err
+			return nil, err
 		}
-		if o.soak > 0 {
-			if _, _, err := w.victim(ctx, addresses); err != nil {
-				return results, err
-			}
-			r, err := w.soak(ctx, family, addresses, o.soak)
-			results = append(results, r)
-			if err != nil {
-				return results, err
-			}
-			continue
+		if err := t.run(ctx); err != nil {
+			return nil, fmt.Errorf("trial %d: %w", i+1, err)
 		}
-		for _, fault := range o.faults {
-			r, err := w.repeat(ctx, fault, family, addresses)
-			if err != nil {
-				return results, fmt.Errorf("%s, IPv%s: %w", fault, family, err)
-			}
-			results = append(results, r)
+		for _, family := range w.families {
+			gap, l := t.gap(family)
+			gaps[family] = append(gaps[family], milliseconds(gap))
+			late[family] = max(late[family], l)
+			w.say("%s, IPv%s, %d nodes, %d addresses: %s, %.0f ms", fault, family, len(w.announcers), addresses, t.victim.Name(), milliseconds(gap))
 		}
+	}
+	var results []result
+	for _, family := range w.families {
+		r := result{
+			Name:    fmt.Sprintf("failover_%s_ipv%s_nodes%d_addresses%d", fault, family, len(w.announcers), addresses),
+			MetalLB: baseline(fault), Late: milliseconds(late[family]), Seconds: time.Since(begin).Seconds(),
+		}
+		r.judge(gaps[family], "ms", gapGoal)
+		results = append(results, r)
 	}
 	return results, nil
 }
 
-// burden loads the machine and the network as asked for.
-func (w *world) burden(ctx context.Context) (stop func(), err error) {
-	var loops []*exec.Cmd
-	for range w.load {
-		c := exec.CommandContext(ctx, "sh", "-c", "while :; do :; done")
-		if err := c.Start(); err != nil {
-			return nil, err
-		}
-		loops = append(loops, c)
+// prepare waits until the last fault is over and chooses the victim of the next: whoever owns
+// the addresses of one Service, each time another.
+func (w *world) prepare(ctx context.Context, fault string, turn int) (*trial, error) {
+	owners, err := w.awaitSettled(ctx)
+	if err != nil {
+		return nil, err
 	}
-	for _, n := range w.lab.Nodes() {
-		for _, link := range []string{"eth0", lanLink} {
-			if err := w.lab.Lose(ctx, n.Name()+":"+link, w.loss); err != nil && w.loss > 0 {
-				return nil, err
+	w.home = owners
+	t := &trial{world: w, fault: fault}
+	all := w.addresses[w.families[0]]
+	victim := owners[all[turn%min(len(all), asked)]]
+	if t.victim, err = w.lab.Node(victim); err != nil {
+		return nil, err
+	}
+	for _, family := range w.families {
+		n := 0
+		for _, addr := range w.addresses[family] {
+			if n < probed && owners[addr] == victim {
+				n++
+				t.targets = append(t.targets, addr)
 			}
 		}
-	}
-	return func() {
-		for _, c := range loops {
-			_ = c.Process.Kill()
-			_ = c.Wait()
-		}
-	}, nil
-}
-
-// repeat does one fault many times.
-func (w *world) repeat(ctx context.Context, fault, family string, addresses []netip.Addr) (result, error) {
-	r := result{Name: fmt.Sprintf("failover_%s_ipv%s_nodes%d_addresses%d", fault, family, w.nodes, w.addresses), MetalLB: baseline(fault)}
-	var gaps []float64
-	for range w.trials {
-		victim, targets, err := w.victim(ctx, addresses)
-		if err != nil {
-			return r, err
-		}
-		gap, late, err := w.trial(ctx, fault, victim, targets)
-		if err != nil {
-			return r, err
-		}
-		gaps = append(gaps, milliseconds(gap))
-		r.Late = max(r.Late, milliseconds(late))
-		w.say("%s: %s, %.0f ms", r.Name, victim.Name(), gaps[len(gaps)-1])
-	}
-	slices.Sort(gaps)
-	r.Trials, r.P50, r.P95, r.Max = len(gaps), quantile(gaps, 0.5), quantile(gaps, 0.95), gaps[len(gaps)-1]
-	r.Met = r.P95 <= goal
-	return r, nil
-}
-
-// quantile is the nearest rank.
-func quantile(sorted []float64, q float64) float64 {
-	return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
-}
-
-// victim returns a node that owns addresses, and some of them, once each of those is answered for by one node alone.
-func (w *world) victim(ctx context.Context, addresses []netip.Addr) (*lab.Node, []netip.Addr, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	const enough = 4 // the trial before is to be over
-	tick := time.NewTicker(400 * time.Millisecond)
-	defer tick.Stop()
-	last, same := "", 0
-	for {
-		victim, targets, err := w.look(addresses)
-		if same++; err != nil || victim != last {
-			last, same = victim, 1
-		}
-		if err == nil && same >= enough {
-			n, err := w.lab.Node(victim)
-			return n, targets, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, nil, fmt.Errorf("find an owner: %w", errors.Join(ctx.Err(), err))
-		case <-tick.C:
+		if n == 0 {
+			return nil, fmt.Errorf("%s owns no IPv%s address", victim, family)
 		}
 	}
+	return t, nil
 }
 
-func (w *world) look(addresses []netip.Addr) (victim string, targets []netip.Addr, err error) {
-	for _, a := range addresses {
-		if len(targets) == probed {
-			break
-		}
-		macs, err := wire.WhoHas(w.client.Netns(), lanLink, a, 50*time.Millisecond)
-		if err != nil {
-			return "", nil, err
-		}
-		if len(macs) != 1 {
-			return "", nil, fmt.Errorf("%s is answered for by %v", a, macs)
-		}
-		owner := w.nodeOf[macs[0]]
-		if victim != "" && owner != victim {
-			continue
-		}
-		victim, targets = owner, append(targets, a)
-	}
-	return victim, targets, nil
-}
-
-// trial does a fault once, and returns the longest gap of any of the addresses, and how
-// late the client was itself.
-func (w *world) trial(ctx context.Context, fault string, victim *lab.Node, targets []netip.Addr) (gap, late time.Duration, err error) {
+// run watches, harms, and undoes the harm when the client is served again.
+func (t *trial) run(ctx context.Context) error {
 	watching, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var probes []*probe.Probe
 	var group sync.WaitGroup
-	for _, a := range targets {
-		p := probe.New(every, patience, w.connect(a))
-		probes = append(probes, p)
+	stop := func() { cancel(); group.Wait() }
+	defer stop()
+	for _, addr := range t.targets {
+		p := probe.New(every, patience, t.world.connect(addr))
+		t.probes = append(t.probes, p)
 		group.Go(func() { p.Run(watching) })
 	}
-	if err := w.awaitAnswers(ctx, probes); err != nil {
-		cancel()
-		group.Wait()
-		return 0, 0, err
+	if err := t.awaitAnswers(ctx, 0); err != nil {
+		return fmt.Errorf("before the fault: %w", err)
 	}
-	undo, err := w.harm(ctx, fault, victim)
-	pause(ctx, after)
-	end := time.Now()
-	cancel()
-	group.Wait()
-	for _, p := range probes {
-		last, _ := p.Last() // what has not ended counts, too
-		gap, late = max(gap, p.Longest().Length, end.Sub(last.At)), max(late, p.Late())
+	undo, err := t.harm()
+	if err != nil {
+		return errors.Join(err, undo())
 	}
-	return gap, late, errors.Join(err, undo())
+	err = t.awaitAnswers(ctx, watch)
+	stop()
+	return errors.Join(err, t.checkMoved(), undo())
+}
+
+// gap returns the longest time without an answer of any address of a family, and how late
+// the client was itself.
+func (t *trial) gap(family string) (gap, late time.Duration) {
+	for i, p := range t.probes {
+		if familyOf(t.targets[i]) == family {
+			gap, late = max(gap, p.Longest().Length), max(late, p.Late())
+		}
+	}
+	return gap, late
+}
+
+// checkMoved is an error if the fault had no effect.
+func (t *trial) checkMoved() error {
+	answers, err := wire.WhoHasEach(t.world.client.Netns(), lanLink, t.targets, 60*time.Millisecond)
+	if err != nil {
+		return err
+	}
+	for i, addr := range t.targets {
+		macs := answers[addr]
+		stayed := len(macs) == 1 && t.world.nodeOf[macs[0]] == t.victim.Name()
+		if stayed && t.probes[i].Longest().Length < 2*patience {
+			return fmt.Errorf("%s stayed on %s: the fault had no effect", addr, t.victim.Name())
+		}
+	}
+	return nil
 }
 
 func (w *world) connect(a netip.Addr) probe.Ask {
@@ -218,38 +162,47 @@ func (w *world) connect(a netip.Addr) probe.Ask {
 	}
 }
 
-// awaitAnswers returns when the client has been answered for a while.
-func (w *world) awaitAnswers(ctx context.Context, probes []*probe.Probe) error {
-	const enough, limit = 20, 15 * time.Second
+// awaitAnswers returns when the client has been answered for a while, not before least has
+// passed.
+func (t *trial) awaitAnswers(ctx context.Context, least time.Duration) error {
+	const enough = 20
 	begin := time.Now()
+	pause(ctx, least)
 	for {
-		pause(ctx, before)
-		missing := 0
-		for _, p := range probes {
-			if len(p.Since(time.Now().Add(-before))) < enough {
-				missing++
+		pause(ctx, calm)
+		missing := netip.Addr{}
+		for i, p := range t.probes {
+			if len(p.Since(time.Now().Add(-calm))) < enough {
+				missing = t.targets[i]
 			}
 		}
 		switch {
-		case missing == 0:
+		case !missing.IsValid():
 			return ctx.Err()
-		case time.Since(begin) > limit:
-			_, err := probes[0].Last()
-			return fmt.Errorf("%d of %d addresses are not answered before the fault: %w", missing, len(probes), err)
+		case time.Since(begin) > outage:
+			return t.explain(missing)
 		}
 	}
 }
 
-// harm makes a fault, and returns how to undo it.
-func (w *world) harm(ctx context.Context, fault string, victim *lab.Node) (undo func() error, err error) {
-	name := victim.Name()
+// explain says what is known of an address that nobody serves.
+func (t *trial) explain(addr netip.Addr) error {
+	w := t.world
+	macs, err := wire.WhoHas(w.client.Netns(), lanLink, addr, 100*time.Millisecond)
+	seen, err2 := w.client.MACOf(addr)
+	return fmt.Errorf("%s is not answered for %s; victim %s; on the LAN %v answer (error %w); the client has it at %s %v (error %w)",
+		addr, outage, t.victim.Name(), macs, err, w.nodeOf[seen.String()], seen, err2)
+}
+
+// harm makes the fault, and returns how to undo it.
+func (t *trial) harm() (undo func() error, err error) {
+	w, name := t.world, t.victim.Name()
 	nothing := func() error { return nil }
-	switch fault {
+	switch t.fault {
 	case "cut":
-		return victim.Rejoin, victim.Isolate()
-	case "kill":
-		err := errors.Join(w.lab.Kill(name+"/speaker"), w.client.FlushNeighbors())
-		return func() error { return w.awaitSpeaker(ctx, name) }, err
+		return t.victim.Rejoin, t.victim.Isolate()
+	case "kill": // the lab starts it again
+		return nothing, errors.Join(w.lab.Kill(name+"/speaker"), w.client.FlushNeighbors())
 	case "freeze":
 		frozen := []string{name + "/speaker", name + "/kube-proxy"}
 		for _, target := range frozen {
@@ -263,13 +216,7 @@ func (w *world) harm(ctx context.Context, fault string, victim *lab.Node) (undo 
 			return errors.Join(errs...)
 		}, errors.Join(err, w.client.FlushNeighbors())
 	}
-	return nothing, fmt.Errorf("fault %q: want cut, kill or freeze", fault)
-}
-
-// awaitSpeaker waits until the speaker that was killed is ready again.
-func (w *world) awaitSpeaker(ctx context.Context, _ string) error {
-	_, err := w.lab.Kubectl(ctx, "-n", heraldNS, "rollout", "status", "daemonset/speaker", "--timeout=60s")
-	return err
+	return nothing, fmt.Errorf("fault %q: want cut, kill, freeze, partition, oneway, roll or drain", t.fault)
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -75,27 +76,38 @@ type world struct {
 	lab    *lab.Lab
 	client *lab.Host
 	nodeOf map[string]string // by hardware address on the LAN
-	// backend is the node with the pod: it announces nothing and is never harmed.
-	backend string
-	say     func(string, ...any)
+	// announcers are the nodes that announce, and backend is the one with the pod: it
+	// announces nothing and is never harmed.
+	announcers []string
+	backend    string
+	// addresses are those of the Services, by family.
+	addresses map[string][]netip.Addr
+	created   int    // Services
+	token     string // to read metrics with
+	home      home
+	say       func(string, ...any)
 }
 
-func newWorld(ctx context.Context, o options, dir string, say func(string, ...any)) (_ *world, err error) {
+func newWorld(ctx context.Context, o options, nodes int, dir string, say func(string, ...any)) (_ *world, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	topology, err := topologyOf(dir, o.nodes)
+	topology, err := topologyOf(dir, nodes)
 	if err != nil {
 		return nil, err
 	}
 	l, err := lab.Start(ctx, lab.Options{
 		Topology: topology, Dir: o.dir, Progress: func(s string) { say("%s", s) },
 		Controller: program("controller"), Speaker: program("speaker"),
+		Backoff: 200 * time.Millisecond, // it is killed again and again, and has not crashed
 	})
 	if err != nil {
 		return nil, err
 	}
-	w := &world{options: o, lab: l, nodeOf: make(map[string]string), say: say}
-	if err := errors.Join(w.meet(), w.install(ctx)); err != nil {
+	w := &world{options: o, lab: l, nodeOf: make(map[string]string), addresses: make(map[string][]netip.Addr), say: say}
+	if err := w.meet(); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	if err := errors.Join(w.install(ctx), w.givenReader(ctx)); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return w, nil
@@ -118,8 +130,11 @@ func (w *world) meet() (err error) {
 		if err != nil {
 			return err
 		}
-		w.nodeOf[mac.String()], w.backend = n.Name(), n.Name()
+		w.nodeOf[mac.String()] = n.Name()
+		w.announcers = append(w.announcers, n.Name())
 	}
+	last := len(w.announcers) - 1
+	w.backend, w.announcers = w.announcers[last], w.announcers[:last]
 	return nil
 }
 
@@ -128,17 +143,8 @@ func (w *world) install(ctx context.Context) error {
 	if _, err := w.lab.Kubectl(ctx, "apply", "-k", "config/default"); err != nil {
 		return fmt.Errorf("install Herald: %w", err)
 	}
-	if w.flags != "" {
-		var patch strings.Builder
-		for i, f := range strings.Fields(w.flags) {
-			if i > 0 {
-				patch.WriteByte(',')
-			}
-			fmt.Fprintf(&patch, `{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":%q}`, f)
-		}
-		if _, err := w.lab.Kubectl(ctx, "-n", heraldNS, "patch", "daemonset/speaker", "--type=json", "-p", "["+patch.String()+"]"); err != nil {
-			return err
-		}
+	if err := w.addFlags(ctx); err != nil {
+		return err
 	}
 	for _, workload := range []string{"deployment/controller", "daemonset/speaker"} {
 		if _, err := w.lab.Kubectl(ctx, "-n", heraldNS, "rollout", "status", workload, "--timeout=120s"); err != nil {
@@ -165,49 +171,82 @@ func (w *world) install(ctx context.Context) error {
 	return err
 }
 
-// serve creates as many Services as asked for, and returns their addresses.
-func (w *world) serve(ctx context.Context, family string) ([]netip.Addr, error) {
+// addFlags gives the speakers the flags that were asked for.
+func (w *world) addFlags(ctx context.Context) error {
+	flags := append(strings.Fields(w.flags), "--drain-taint="+drainMark)
+	if w.soak > 0 {
+		flags = append(flags, "--log-level=debug") // takeovers are to be explained
+	}
+	var patch []string
+	for _, f := range flags {
+		patch = append(patch, fmt.Sprintf(`{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":%q}`, f))
+	}
+	_, err := w.lab.Kubectl(ctx, "-n", heraldNS, "patch", "daemonset/speaker", "--type=json", "-p", "["+strings.Join(patch, ",")+"]")
+	return err
+}
+
+// serve creates Services until there are so many, and learns all addresses.
+func (w *world) serve(ctx context.Context, count int) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
+	const clients = 8 // at once
+	group, creating := errgroup.WithContext(ctx)
+	group.SetLimit(clients)
 	services := w.lab.Clientset().CoreV1().Services("default")
-	ipFamily := corev1.IPv4Protocol
-	if family == "6" {
-		ipFamily = corev1.IPv6Protocol
+	for ; w.created < count; w.created++ {
+		service := w.service(fmt.Sprintf("web-%d", w.created))
+		group.Go(func() error {
+			_, err := services.Create(creating, service, metav1.CreateOptions{})
+			return err
+		})
 	}
-	no := false
-	for i := range w.addresses {
-		_, err := services.Create(ctx, &corev1.Service{
-			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("ipv%s-%d", family, i), Labels: map[string]string{"family": family}},
-			Spec: corev1.ServiceSpec{
-				Type: corev1.ServiceTypeLoadBalancer, Selector: map[string]string{"app": "echo"},
-				Ports:      []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(8080)}},
-				IPFamilies: []corev1.IPFamily{ipFamily}, AllocateLoadBalancerNodePorts: &no,
-			},
-		}, metav1.CreateOptions{})
-		if err != nil {
-			return nil, err
-		}
+	if err := group.Wait(); err != nil {
+		return err
 	}
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		list, err := services.List(ctx, metav1.ListOptions{LabelSelector: "family=" + family})
+	return await(ctx, startLimit, 200*time.Millisecond, func() error {
+		list, err := services.List(ctx, metav1.ListOptions{LabelSelector: "measured"})
 		if err != nil {
-			return nil, err
+			return err
 		}
-		var addresses []netip.Addr
+		clear(w.addresses)
 		for _, s := range list.Items {
 			for _, ingress := range s.Status.LoadBalancer.Ingress {
-				addresses = append(addresses, netip.MustParseAddr(ingress.IP))
+				addr := netip.MustParseAddr(ingress.IP)
+				w.addresses[familyOf(addr)] = append(w.addresses[familyOf(addr)], addr)
 			}
 		}
-		if len(addresses) == w.addresses {
-			return addresses, nil
+		for _, family := range w.families {
+			if n := len(w.addresses[family]); n != count {
+				return fmt.Errorf("%d of %d Services have an IPv%s address", n, count, family)
+			}
 		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%d of %d Services have an address: %w", len(addresses), w.addresses, ctx.Err())
-		case <-tick.C:
-		}
+		return nil
+	})
+}
+
+func familyOf(addr netip.Addr) string {
+	if addr.Is4() {
+		return "4"
+	}
+	return "6"
+}
+
+// service has an address of each family that is measured.
+func (w *world) service(name string) *corev1.Service {
+	no, policy := false, corev1.IPFamilyPolicySingleStack
+	var families []corev1.IPFamily
+	for _, f := range w.families {
+		families = append(families, corev1.IPFamily("IPv"+f))
+	}
+	if len(families) > 1 {
+		policy = corev1.IPFamilyPolicyRequireDualStack
+	}
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"measured": "yes"}},
+		Spec: corev1.ServiceSpec{
+			Type: corev1.ServiceTypeLoadBalancer, Selector: map[string]string{"app": "echo"},
+			Ports:      []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(8080)}},
+			IPFamilies: families, IPFamilyPolicy: &policy, AllocateLoadBalancerNodePorts: &no,
+		},
 	}
 }

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/herald-lb/herald/e2e/internal/wire"
+)
+
+const (
+	metricsPort = "9120"
+	// settleLimit is how long a cluster may take to get over a fault.
+	settleLimit = time.Minute
+	// asked is how many addresses are asked for at most when owners are looked for.
+	asked = 120
+)
+
+// await returns when the condition has no error any more, and that error if it still has one
+// at the end.
+func await(ctx context.Context, limit, every time.Duration, condition func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		err := condition()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		case <-tick.C:
+		}
+	}
+}
+
+// home is who had which addresses before the last fault: without failback never, they are
+// to be there again before the next.
+type home map[netip.Addr]string
+
+// awaitSettled returns once the last fault is over: every speaker takes part and hears all
+// that it watches, and each address has one owner, the one that it had before.
+func (w *world) awaitSettled(ctx context.Context) (owners map[netip.Addr]string, err error) {
+	err = await(ctx, settleLimit, 100*time.Millisecond, func() error {
+		if err := w.speakersHearEachOther(ctx); err != nil {
+			return err
+		}
+		owners, err = w.owners()
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("get over the last fault: %w", err)
+	}
+	return owners, nil
+}
+
+// owners returns who answers for each address, or for as many of them as are asked for.
+func (w *world) owners() (map[netip.Addr]string, error) {
+	var addrs []netip.Addr
+	for _, family := range w.families {
+		all := w.addresses[family]
+		addrs = append(addrs, all[:min(len(all), asked)]...)
+	}
+	const wait = 60 * time.Millisecond
+	answers, err := wire.WhoHasEach(w.client.Netns(), lanLink, addrs, wait)
+	if err != nil {
+		return nil, err
+	}
+	owners := make(map[netip.Addr]string, len(answers))
+	for addr, macs := range answers {
+		if len(macs) != 1 {
+			return nil, fmt.Errorf("%s is answered for by %d stations %v", addr, len(macs), macs)
+		}
+		owners[addr] = w.nodeOf[macs[0]]
+		if before := w.home[addr]; before != "" && before != owners[addr] && !w.never() {
+			return nil, fmt.Errorf("%s is on %s, and was on %s", addr, owners[addr], before)
+		}
+	}
+	return owners, nil
+}
+
+// never says whether addresses stay where they have gone.
+func (w *world) never() bool { return strings.Contains(w.flags, "--l2-failback=never") }
+
+// speakersHearEachOther is nil when every speaker counts all as members, and each session that
+// it watches others by is up.
+func (w *world) speakersHearEachOther(ctx context.Context) error {
+	for _, node := range append(slices.Clone(w.announcers), w.backend) {
+		m, err := w.scrape(ctx, node)
+		if err != nil {
+			return fmt.Errorf("%s: %w", node, err)
+		}
+		members, sessions, up := m["herald_gossip_members"], m["herald_vigil_sessions"], m["herald_vigil_sessions_up"]
+		if int(members) != len(w.announcers)+1 || sessions == 0 || up != sessions {
+			return fmt.Errorf("%s: %.0f members; hears %.0f of the %.0f speakers that it watches", node, members, up, sessions)
+		}
+	}
+	return nil
+}
+
+// givenReader gets a token that metrics may be read with.
+func (w *world) givenReader(ctx context.Context) error {
+	const name = "reader"
+	core := w.lab.Clientset().CoreV1()
+	_, err1 := core.ServiceAccounts("default").Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	_, err2 := w.lab.Clientset().RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "metallb-system:metrics-reader"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "default", Name: name}},
+	}, metav1.CreateOptions{})
+	day := int64(24 * 60 * 60)
+	token, err3 := core.ServiceAccounts("default").CreateToken(ctx, name,
+		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &day}}, metav1.CreateOptions{})
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return fmt.Errorf("make a reader of metrics: %w", err)
+	}
+	w.token = token.Status.Token
+	return nil
+}
+
+// scrape returns the metrics of Herald's own of a node's speaker, by name and labels as they
+// are written.
+func (w *world) scrape(ctx context.Context, node string) (map[string]float64, error) {
+	n, err := w.lab.Node(node)
+	if err != nil {
+		return nil, err
+	}
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		DialContext: n.Netns().Dial, DisableKeepAlives: true,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // its certificate is signed by itself
+	}}
+	url := "https://" + net.JoinHostPort(n.InternalIPs()[0].String(), metricsPort) + "/metrics"
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+w.token)
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("read metrics: %s", response.Status)
+	}
+	metrics := make(map[string]float64)
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		name, text, ok := strings.Cut(lines.Text(), " ")
+		if value, err := strconv.ParseFloat(text, 64); ok && err == nil && strings.HasPrefix(name, "herald_") {
+			metrics[name] = value
+		}
+	}
+	return metrics, lines.Err()
+}
