@@ -95,7 +95,11 @@ func (w *world) divide(ctx context.Context, fault string, turn int) (discord tim
 		return nil
 	})
 	for _, addr := range addrs {
-		discord = max(discord, chorus.Discord(addr, healed))
+		d, by := chorus.Discord(addr, healed)
+		if d > discordGoal*time.Millisecond {
+			w.say("%s: %s answered for %.0f ms beside another", addr, w.nodeOf[by], milliseconds(d))
+		}
+		discord = max(discord, d)
 	}
 	return discord, twice, err
 }

@@ -3,13 +3,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -126,12 +123,10 @@ func (w *world) cpu() (float64, error) {
 		if err != nil {
 			return 0, err
 		}
-		stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+		fields, err := statOf(pid)
 		if err != nil {
 			return 0, err
 		}
-		// The second field is the program's name in parentheses and may contain blanks.
-		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 		user, err1 := strconv.ParseFloat(fields[11], 64)
 		system, err2 := strconv.ParseFloat(fields[12], 64)
 		if err := errors.Join(err1, err2); err != nil {

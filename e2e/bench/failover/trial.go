@@ -115,7 +115,7 @@ func (t *trial) run(ctx context.Context) error {
 	if err := t.awaitAnswers(ctx, 0); err != nil {
 		return fmt.Errorf("before the fault: %w", err)
 	}
-	undo, err := t.harm()
+	undo, err := t.harm(ctx)
 	if err != nil {
 		return errors.Join(err, undo())
 	}
@@ -192,31 +192,6 @@ func (t *trial) explain(addr netip.Addr) error {
 	seen, err2 := w.client.MACOf(addr)
 	return fmt.Errorf("%s is not answered for %s; victim %s; on the LAN %v answer (error %w); the client has it at %s %v (error %w)",
 		addr, outage, t.victim.Name(), macs, err, w.nodeOf[seen.String()], seen, err2)
-}
-
-// harm makes the fault, and returns how to undo it.
-func (t *trial) harm() (undo func() error, err error) {
-	w, name := t.world, t.victim.Name()
-	nothing := func() error { return nil }
-	switch t.fault {
-	case "cut":
-		return t.victim.Rejoin, t.victim.Isolate()
-	case "kill": // the lab starts it again
-		return nothing, errors.Join(w.lab.Kill(name+"/speaker"), w.client.FlushNeighbors())
-	case "freeze":
-		frozen := []string{name + "/speaker", name + "/kube-proxy"}
-		for _, target := range frozen {
-			err = errors.Join(err, w.lab.Pause(target))
-		}
-		return func() error {
-			var errs []error
-			for _, target := range frozen {
-				errs = append(errs, w.lab.Continue(target))
-			}
-			return errors.Join(errs...)
-		}, errors.Join(err, w.client.FlushNeighbors())
-	}
-	return nothing, fmt.Errorf("fault %q: want cut, kill, freeze, partition, oneway, roll or drain", t.fault)
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -83,20 +83,21 @@ func (c *Chorus) Voices(addr netip.Addr, t time.Time) []string {
 	return slices.Compact(voices)
 }
 
-// Discord returns for how long after t an address had more than one voice: the time of the
-// last answer of anybody but the one who has the last word. Zero: there was one only.
-func (c *Chorus) Discord(addr netip.Addr, t time.Time) time.Duration {
+// Discord returns for how long after t an address had more than one voice, and whose the other
+// was: the time of the last answer of anybody but the one who has the last word. Zero: there
+// was one only.
+func (c *Chorus) Discord(addr netip.Addr, t time.Time) (d time.Duration, by string) {
 	answers := c.Since(addr, t)
 	if len(answers) == 0 {
-		return 0
+		return 0, ""
 	}
 	last := answers[len(answers)-1].By
 	for _, a := range slices.Backward(answers) {
 		if a.By != last {
-			return a.At.Sub(t)
+			return a.At.Sub(t), a.By
 		}
 	}
-	return 0
+	return 0, ""
 }
 
 // KeepAsking asks who has each of the addresses, again and again until ctx ends: ARP probes

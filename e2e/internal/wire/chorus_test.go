@@ -48,14 +48,15 @@ func TestChorusKnowsForHowLongTwoSpeak(t *testing.T) {
 		if diff := cmp.Diff([]string{one, two}, c.Voices(addr, begin)); diff != "" {
 			t.Errorf("%s: voices (-want +got):\n%s", addr, diff)
 		}
-		if d := c.Discord(addr, begin); d != 10*time.Millisecond {
-			t.Errorf("%s: discord for %s, want 10ms", addr, d)
+		if d, by := c.Discord(addr, begin); d != 10*time.Millisecond || by != two {
+			t.Errorf("%s: discord for %s by %s, want 10ms by %s", addr, d, by, two)
 		}
-		if d := c.Discord(addr, at(11)); d != 0 {
+		if d, _ := c.Discord(addr, at(11)); d != 0 {
 			t.Errorf("%s: discord for %s after its end", addr, d)
 		}
 	}
-	if d, voices := c.Discord(quiet, begin), c.Voices(quiet, begin); d != 0 || len(voices) > 0 {
+	d, _ := c.Discord(quiet, begin)
+	if voices := c.Voices(quiet, begin); d != 0 || len(voices) > 0 {
 		t.Errorf("discord for %s and voices %v where nobody speaks", d, voices)
 	}
 }

@@ -21,7 +21,7 @@ const (
 )
 
 // encode writes a message: its kind, its number, and two names with their lengths. The
-// receiver takes each number of a speaker once.
+// numbers of a speaker grow.
 func encode(k suspect.Kind, node, by lb.NodeName, number uint64) []byte {
 	b := binary.BigEndian.AppendUint64([]byte{byte(k)}, number)
 	for _, name := range []lb.NodeName{node, by} {
@@ -57,12 +57,22 @@ func (v *Vigil) tell(b []byte) {
 	}
 }
 
-// take takes a message of another speaker, unless it has been taken.
+// topic is what a speaker talks about. Of one topic only the latest word counts, but the
+// messages of a speaker do not all supersede each other: datagrams overtake each other, and
+// memberlist hands over the latest first of those that wait.
+type topic struct {
+	by, about lb.NodeName
+	ready     bool
+}
+
+// take takes a message of another speaker, unless that or a later one on the topic has been
+// taken.
 func (v *Vigil) take(b []byte) (suspect.Message, bool) {
 	m, number, ok := decode(b)
-	if !ok || m.By == v.Node || number <= v.heard[m.By] {
+	t := topic{m.By, m.Node, m.Kind == kindReady}
+	if !ok || m.By == v.Node || number <= v.heard[t] {
 		return m, false
 	}
-	v.heard[m.By] = number
+	v.heard[t] = number
 	return m, true
 }

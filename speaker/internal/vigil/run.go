@@ -129,6 +129,7 @@ func (v *Vigil) takeMessage(b []byte) {
 	if !ok {
 		return
 	}
+	v.Log.Debug("told", "kind", string(m.Kind), lb.LogKeyMember, m.Node, logKeyBy, m.By)
 	if m.Kind == kindReady {
 		select {
 		case v.ready <- m.By:
@@ -136,7 +137,6 @@ func (v *Vigil) takeMessage(b []byte) {
 		}
 		return
 	}
-	v.Log.Debug("told", "kind", string(m.Kind), lb.LogKeyMember, m.Node, logKeyBy, m.By)
 	now := time.Now()
 	fresh := now.Sub(v.BFD.Heard(v.paths[m.Node].path)) <= v.Interval
 	v.machine.Told(m, fresh, now)

@@ -116,10 +116,9 @@ type Vigil struct {
 	machine *suspect.Machine
 	known   map[lb.NodeName]struct{} // members that have been seen
 	paths   map[lb.NodeName]watched
-	// heard is the number of the last message of each speaker.
-	heard  map[lb.NodeName]uint64
-	pulse  time.Time // when this goroutine last came round
-	doubts doubts
+	heard   map[topic]uint64 // the number of the last message on each topic
+	pulse   time.Time        // when this goroutine last came round
+	doubts  doubts
 }
 
 // watched is a session that has been set.
@@ -139,7 +138,7 @@ func New(c Config) *Vigil {
 		machine: suspect.New(c.Node),
 		known:   make(map[lb.NodeName]struct{}),
 		paths:   make(map[lb.NodeName]watched),
-		heard:   make(map[lb.NodeName]uint64),
+		heard:   make(map[topic]uint64),
 	}
 	v.told.Store(uint64(time.Now().UnixNano())) // more than before a restart
 	v.metrics = newMetrics(c.Registerer, v)
