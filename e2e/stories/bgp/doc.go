@@ -32,7 +32,7 @@
 //	peers one by one; two for one address                    TestPeersOneByOne
 //	objects of v1beta1                                       TestOlderVersion
 //	passwords, Secrets, rotation                             TestPasswords
-//	TTL security                                             TestTTLSecurity (FRR)
+//	TTL security                                             TestTTLSecurity
 //	unnumbered peers, with BFD and next hops of RFC 8950     TestUnnumbered
 //	VRF, as the binding to a device                          TestDevice
 //	several hops, with BFD and a least TTL                   TestMultihop (BIRD), TestMultihopFRR

@@ -231,11 +231,20 @@ func TestTTLSecurity(t *testing.T) {
 	s := begin(t, 0)
 	s.resetFRR()
 	s.configureNodes("neighbor nodes ttl-security hops 1")
-	s.givenPeers(false, "")
+	s.configureBIRD(`external; dynamic name "four"`, `external; ttl security on; dynamic name "four"`)
 	s.advertise("all", "{}")
 	a := s.givenService("web", "Cluster")[0]
-	s.kubectl("annotate", "bgppeer", "frr", "herald-lb.io/ttl-security=1", "-n", heraldNS)
-	s.expectRoute(s.frr(), host(a), s.nodes)
-	s.kubectl("annotate", "bgppeer", "frr", "herald-lb.io/ttl-security-", "-n", heraldNS)
-	s.expectRoute(s.frr(), host(a), nil)
+	for _, r := range s.routers {
+		// From the beginning: BIRD takes any connection, heeds nothing that comes over it from
+		// too far away, not even its end, and takes no other one for 240 s.
+		s.apply(fmt.Sprintf(`
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: %s, namespace: metallb-system, annotations: {herald-lb.io/ttl-security: "1"}}
+spec: {connectTime: 1s, myASN: 64512, peerASN: %d, peerAddress: %s}
+`, r.name(), r.asn(), r.peer(false)))
+		s.expectRoute(r, host(a), s.nodes)
+		s.kubectl("annotate", "bgppeer", r.name(), "herald-lb.io/ttl-security-", "-n", heraldNS)
+		s.expectRoute(r, host(a), nil)
+	}
 }
