@@ -595,6 +595,7 @@ func TestSessionEvents(t *testing.T) {
 		Diagnosed: NewBGPStatuses(StatusOwner{}, nil, nil),
 	})
 	refused := bgp.Notification{Time: time.Unix(100, 0), Received: true, Code: 2, Subcode: 2}
+	ended := bgp.Notification{Time: time.Unix(210, 0), Received: true, Code: 6, Subcode: 2}
 	at := func(second int64, state bgp.State, n bgp.Notification) bgp.Session {
 		return bgp.Session{State: state, Since: time.Unix(second, 0), LastNotification: n}
 	}
@@ -610,6 +611,10 @@ func TestSessionEvents(t *testing.T) {
 		{at(140, bgp.Established, refused), "SessionEstablished"},
 		{at(141, bgp.Established, refused), ""},
 		{at(200, bgp.Idle, refused), "SessionDown"},
+		{at(210, bgp.Idle, ended), "SessionFailed"},
+		{bgp.Session{State: bgp.Idle, Since: time.Unix(211, 0), LastNotification: ended, Problem: errors.New("closed")}, "SessionFailed"},
+		{at(212, bgp.Active, ended), ""}, // still the same one
+		{bgp.Session{State: bgp.Idle, Since: time.Unix(213, 0), LastNotification: ended, Problem: errors.New("closed")}, ""},
 		{bgp.Session{State: bgp.Idle, Held: "BFD down"}, "SessionFailed"},
 		{bgp.Session{State: bgp.Established, Problem: errors.New("no next hop")}, "SessionEstablished"},
 		{bgp.Session{State: bgp.Established, Problem: errors.New("no next hop")}, "SessionFailed"},

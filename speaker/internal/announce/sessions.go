@@ -70,6 +70,8 @@ type toldSession struct {
 	established bool
 	// obstacle is what was in the way.
 	obstacle string
+	// notified is when there was the NOTIFICATION that was last seen.
+	notified time.Time
 }
 
 // NewSessions returns sessions that nobody tells of yet.
@@ -118,10 +120,9 @@ func (s *Sessions) tell(now map[bgp.PeerName]bgp.Session) {
 			s.Guards.Meet(name, session.Remote)
 		}
 		before := s.told[name]
-		after := toldSession{established: session.State == bgp.Established, obstacle: obstacle(&session)}
+		after := before.then(&session)
 		switch {
-		case after == before:
-			continue
+		case after.established == before.established && after.obstacle == before.obstacle:
 		case after.established && !before.established:
 			after.obstacle = ""
 			s.event(name, corev1.EventTypeNormal, eventSessionUp, fmt.Sprintf("node %q has a session with AS %d", s.Node, session.RemoteASN))
@@ -136,6 +137,16 @@ func (s *Sessions) tell(now map[bgp.PeerName]bgp.Session) {
 		}
 		s.told[name] = after
 	}
+}
+
+// then returns what there is to tell of a session now. A NOTIFICATION is seen once: what is
+// in the way of the next attempt is something else.
+func (t toldSession) then(s *bgp.Session) toldSession {
+	now := toldSession{established: s.State == bgp.Established, obstacle: hindrance(s), notified: s.LastNotification.Time}
+	if now.obstacle == "" && !now.notified.Equal(t.notified) {
+		now.obstacle = obstacle(s)
+	}
+	return now
 }
 
 // diagnose tells what lasts.
