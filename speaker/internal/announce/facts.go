@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/herald-lb/herald/internal/lb"
@@ -59,6 +60,7 @@ type Rumours interface {
 // use.
 type Facts struct {
 	changed chan struct{}
+	print   atomic.Uint64 // of the board
 
 	mu    sync.Mutex // guards what follows
 	board *facts.Board
@@ -68,7 +70,9 @@ type Facts struct {
 // NewFacts returns what is known when the speaker on that node starts: nothing.
 func NewFacts(node lb.NodeName) *Facts {
 	boot := uint64(time.Now().UnixNano()) // more than before a restart
-	return &Facts{changed: make(chan struct{}, 1), board: facts.NewBoard(node, boot)}
+	f := &Facts{changed: make(chan struct{}, 1), board: facts.NewBoard(node, boot)}
+	f.print.Store(f.board.Fingerprint())
+	return f
 }
 
 // Everything returns what is known of everybody.
@@ -81,13 +85,22 @@ func (f *Facts) Everything() []facts.Statement {
 // Hear takes note of statements, and says whether one is fresh.
 func (f *Facts) Hear(statements []facts.Statement) (fresh bool) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	defer f.unlock()
 	for _, s := range statements {
 		news := f.board.Hear(s)
 		fresh = fresh || news.Fresh
 		f.note(news)
 	}
 	return fresh
+}
+
+// Fingerprint is a number that those have in common who know the same.
+func (f *Facts) Fingerprint() uint64 { return f.print.Load() }
+
+// unlock ends a change of the board.
+func (f *Facts) unlock() {
+	f.print.Store(f.board.Fingerprint())
+	f.mu.Unlock()
 }
 
 // note collects what has changed until take is called.
@@ -115,7 +128,7 @@ func (f *Facts) keep(nodes []lb.Node) {
 		names[nodes[i].Name] = struct{}{}
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	defer f.unlock()
 	f.note(f.board.Keep(names))
 }
 
@@ -128,7 +141,7 @@ func (f *Facts) subnets() map[lb.NodeName][]netip.Prefix {
 // setSubnets returns what is to be said about it, if anything.
 func (f *Facts) setSubnets(subnets []netip.Prefix) []facts.Statement {
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	defer f.unlock()
 	s, ok := f.board.SetSubnets(subnets)
 	if !ok {
 		return nil
@@ -143,31 +156,58 @@ func (f *Facts) claims() int {
 	return f.board.Claims()
 }
 
-func (f *Facts) claimant(a netip.Addr) lb.NodeName {
+// claimant returns the node whose claim counts among those that are alive; empty for none.
+func (f *Facts) claimant(a netip.Addr, alive map[lb.NodeName]struct{}) lb.NodeName {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	node, _, _ := f.board.Claimant(a)
+	node, _, _ := f.board.Claimant(a, alive)
 	return node
 }
 
-// claim returns what is to be said about the addresses that this node has taken and given.
-func (f *Facts) claim(taken, given []netip.Addr, majority bool) []facts.Statement {
+// claim returns what is to be said about the addresses that this node has taken and given,
+// and whether claims are left in doubt.
+func (f *Facts) claim(taken, given []netip.Addr, w facts.Weight) (said []facts.Statement, doubt bool) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	said := f.board.Claim(taken, given, majority)
+	defer f.unlock()
+	said, doubt = f.board.Claim(taken, given, w)
+	f.noteSaid(said)
+	return said, doubt
+}
+
+// demote makes claims that are later than a term minor, and returns what is to be said.
+func (f *Facts) demote(since uint32) []facts.Statement {
+	f.mu.Lock()
+	defer f.unlock()
+	said := f.board.Demote(since)
+	f.noteSaid(said)
+	return said
+}
+
+func (f *Facts) noteSaid(said []facts.Statement) {
 	for _, s := range said {
 		for _, c := range s.Claims {
 			f.note(facts.News{Addresses: []netip.Addr{c.Address}})
 		}
 	}
-	return said
 }
 
-// claims are the addresses to be claimed and given up at the end of a round.
-type claims struct {
-	taken, given []netip.Addr
-	// seen are the members there have been, whose majority decides how claims count.
-	seen map[lb.NodeName]struct{}
+func (f *Facts) bury(gone int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.board.Bury(gone)
+}
+
+func (f *Facts) term() uint32 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.board.Term()
+}
+
+// minor returns those of the addresses that this node claims without a majority.
+func (f *Facts) minor(addresses []netip.Addr) []netip.Addr {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(addresses, func(a netip.Addr) bool { return !f.board.Minor(a) })
 }
 
 // factsChanged rings when others have said something; nil without facts.
@@ -219,48 +259,4 @@ func (l *Loop) say(statements []facts.Statement) {
 	for _, s := range statements {
 		l.Rumours.Say(s)
 	}
-}
-
-// claimant returns the node that is to keep the address; empty if that follows from the
-// election.
-func (l *Loop) claimant(a netip.Addr) lb.NodeName {
-	if l.Facts == nil || l.Failback != Never {
-		return ""
-	}
-	return l.Facts.claimant(a)
-}
-
-// claimLater takes note that a verdict says to announce an address here, or not to.
-func (l *Loop) claimLater(a netip.Addr, announce bool) {
-	switch {
-	case l.Facts == nil || l.Failback != Never:
-	case announce:
-		l.claims.taken = append(l.claims.taken, a)
-	default:
-		l.claims.given = append(l.claims.given, a)
-	}
-}
-
-// claimNow ends a round: what this node announces, it claims.
-func (l *Loop) claimNow() {
-	if len(l.claims.taken)+len(l.claims.given) > 0 {
-		l.say(l.Facts.claim(l.claims.taken, l.claims.given, l.majority()))
-	}
-	l.claims.taken, l.claims.given = nil, nil
-}
-
-// majority says whether at least half of the speakers are alive that have ever been, as
-// far as their nodes still exist. Whoever sees fewer may be the one that is cut off.
-func (l *Loop) majority() bool {
-	alive := l.Members.Alive()
-	for node := range alive {
-		l.claims.seen[node] = struct{}{}
-	}
-	known := 0
-	for i := range l.nodes {
-		if _, ok := l.claims.seen[l.nodes[i].Name]; ok {
-			known++
-		}
-	}
-	return 2*len(alive) >= known
 }

@@ -128,7 +128,7 @@ func New(c Config) *Loop {
 	l := &Loop{
 		Config: c, ownership: plan.NewOwnership(), stale: true,
 		inquiries: make(chan func()), departures: make(chan *farewell), synced: make(chan struct{}), handovers: newHandovers(),
-		claims: claims{seen: make(map[lb.NodeName]struct{})}, reunions: newReunions(),
+		claims: newClaims(), reunions: newReunions(),
 	}
 	l.reporter = newReporter(&c)
 	if c.BGP != nil {
@@ -211,6 +211,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.follow()
 		case <-l.reunions.timer.C:
 			l.follow()
+		case <-l.claims.recheck.C:
+			l.reweigh()
 		case <-l.Exclusions.Changed():
 			l.follow()
 		}
@@ -252,6 +254,7 @@ func (l *Loop) takeNodes() {
 func (l *Loop) follow() {
 	links := l.Links.Snapshot()
 	interfaces := l.Exclusions.apply(links)
+	l.noteLinks(interfaces)
 	l.holdBack(interfaces)
 	l.Layer2.Follow(interfaces)
 	l.tellSubnets(links, interfaces)
@@ -345,6 +348,7 @@ func (l *Loop) renewView() {
 	in := l.input()
 	if in.Members != nil {
 		l.Statuses.Sweep(leftovers(l.Node, l.nodes, in.Members))
+		l.noteMembers(in.Members)
 	}
 	l.ownership.Use(plan.NewView(in))
 	l.tellVerdict()

@@ -23,6 +23,10 @@ type Board struct {
 	records map[lb.NodeName]*record
 	// claimants are the nodes that claim each address.
 	claimants map[netip.Addr][]lb.NodeName
+	// print is the sum of the prints of all records.
+	print uint64
+	// term is the latest that has been heard of: see the package's documentation.
+	term uint32
 }
 
 // record is what one speaker has said.
@@ -51,8 +55,11 @@ type entry struct {
 // NewBoard returns the board of the speaker on that node. Boot must be greater than at its
 // last start.
 func NewBoard(self lb.NodeName, boot uint64) *Board {
-	b := &Board{self: self, records: make(map[lb.NodeName]*record), claimants: make(map[netip.Addr][]lb.NodeName)}
+	b := &Board{
+		self: self, records: make(map[lb.NodeName]*record), claimants: make(map[netip.Addr][]lb.NodeName), term: firstTerm,
+	}
 	b.records[self] = newRecord(boot)
+	b.print = b.records[self].print(self)
 	return b
 }
 
@@ -76,7 +83,15 @@ type News struct {
 // Hear takes note of a statement. What this speaker is said to have said is ignored: it
 // knows.
 func (b *Board) Hear(s Statement) News {
+	b.print -= b.records[s.Node].print(s.Node)
+	news := b.hear(s)
+	b.print += b.records[s.Node].print(s.Node)
+	return news
+}
+
+func (b *Board) hear(s Statement) News {
 	var news News
+	b.term = max(b.term, s.Term)
 	r := b.records[s.Node]
 	switch {
 	case s.Node == b.self || r != nil && s.Boot < r.boot:
@@ -168,6 +183,7 @@ func (b *Board) set(r *record, node lb.NodeName, c Claim, seq uint64, news *News
 		return
 	}
 	now := entry{c.Epoch, c.Released, seq}
+	b.term = max(b.term, c.Epoch)
 	r.claims[c.Address] = now
 	delete(r.released, c.Address)
 	if now.released {
@@ -200,6 +216,7 @@ func (b *Board) Keep(nodes map[lb.NodeName]struct{}) News {
 	var news News
 	for node := range b.records {
 		if _, ok := nodes[node]; !ok && node != b.self {
+			b.print -= b.records[node].print(node)
 			b.forget(node, &news)
 		}
 	}
@@ -232,23 +249,6 @@ func (b *Board) Subnets() map[lb.NodeName][]netip.Prefix {
 	return subnets
 }
 
-// Claimant returns the node whose claim on the address counts, and in which epoch.
-func (b *Board) Claimant(a netip.Addr) (node lb.NodeName, epoch uint32, ok bool) {
-	for _, n := range b.claimants[a] {
-		e := b.records[n].claims[a].epoch
-		if !ok || e > epoch || e == epoch && n < node {
-			node, epoch, ok = n, e, true
-		}
-	}
-	return node, epoch, ok
-}
-
-// Claims counts what this node claims.
-func (b *Board) Claims() int {
-	own := b.records[b.self]
-	return len(own.claims) - len(own.released)
-}
-
 // SetSubnets says which subnets this node has; the first 32 count. It returns what to tell the others, if
 // anything has changed.
 func (b *Board) SetSubnets(subnets []netip.Prefix) (Statement, bool) {
@@ -264,49 +264,13 @@ func (b *Board) SetSubnets(subnets []netip.Prefix) (Statement, bool) {
 	return s, true
 }
 
-// Claim claims addresses for this node and gives others up. Those that are claimed
-// already, or not at all, are left out. With majority, the claims are later than any heard
-// of before; without, they are of epoch 0. It returns what to tell the others.
-func (b *Board) Claim(taken, given []netip.Addr, majority bool) []Statement {
-	var claims []Claim
-	for _, a := range taken {
-		holder, epoch, claimed := b.Claimant(a)
-		if claimed && holder == b.self && (epoch > 0 || !majority) {
-			continue
-		}
-		switch {
-		case majority:
-			epoch++
-		case slices.Contains(b.claimants[a], b.self):
-			continue
-		default:
-			epoch = 0
-		}
-		claims = append(claims, Claim{Address: a, Epoch: epoch})
-	}
-	for _, a := range given {
-		if slices.Contains(b.claimants[a], b.self) {
-			claims = append(claims, Claim{Address: a, Released: true})
-		}
-	}
-	var said []Statement
-	for part := range slices.Chunk(claims, claimsInStatement) {
-		s := b.say()
-		s.Claims = part
-		said = append(said, s)
-		for _, c := range part {
-			b.set(b.records[b.self], b.self, c, s.Seq, new(News))
-		}
-	}
-	b.records[b.self].advance()
-	return said
-}
-
 // say begins a statement of this speaker.
 func (b *Board) say() Statement {
 	own := b.records[b.self]
+	b.print -= own.print(b.self)
 	own.complete++
-	return Statement{Node: b.self, Boot: own.boot, Seq: own.complete}
+	b.print += own.print(b.self)
+	return Statement{Node: b.self, Boot: own.boot, Seq: own.complete, Term: b.term}
 }
 
 // Everything returns what is known of everybody, in no particular order.
@@ -314,6 +278,9 @@ func (b *Board) Everything() []Statement {
 	all := make([]Statement, 0, len(b.records))
 	for node, r := range b.records {
 		all = append(all, r.statements(node)...)
+	}
+	for i := range all {
+		all[i].Term = b.term // whoever hears one of them has heard of it
 	}
 	return all
 }

@@ -27,7 +27,7 @@ type known struct {
 func knownTo(b *facts.Board) known {
 	k := known{Claims: make(map[string]string), Subnets: b.Subnets()}
 	for i := range 256 {
-		if node, epoch, ok := b.Claimant(address(i)); ok {
+		if node, epoch, ok := b.Claimant(address(i), nil); ok {
 			k.Claims[address(i).String()] = fmt.Sprintf("%s in %d", node, epoch)
 		}
 	}
@@ -35,6 +35,12 @@ func knownTo(b *facts.Board) known {
 }
 
 var equate = cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})
+
+// say has a speaker claim addresses and give others up.
+func say(b *facts.Board, w facts.Weight, taken, given []netip.Addr) []facts.Statement {
+	said, _ := b.Claim(taken, given, w)
+	return said
+}
 
 // cluster is a number of speakers that say things at random, of which each hears the
 // most, in any order, some twice.
@@ -59,7 +65,7 @@ func (c *cluster) step() {
 			c.said = append(c.said, s)
 		}
 	default:
-		c.said = append(c.said, b.Claim(c.some(), c.some(), c.r.IntN(4) > 0)...)
+		c.said = append(c.said, say(b, facts.Weight(c.r.IntN(3)), c.some(), c.some())...)
 	}
 	c.hear()
 }
@@ -115,6 +121,11 @@ func TestBoardsAgree(t *testing.T) {
 				t.Fatalf("seed %d: node-0 and node-%d differ (-node-0 +other):\n%s", seed, i+1, diff)
 			}
 		}
+		for i, b := range c.boards[1:] {
+			if b.Fingerprint() != c.boards[0].Fingerprint() {
+				t.Fatalf("seed %d: node-0 and node-%d know the same and have other fingerprints", seed, i+1)
+			}
+		}
 		c.expectHonest(t, seed)
 	}
 }
@@ -143,8 +154,8 @@ func (c *cluster) expectHonest(t *testing.T, seed uint64) {
 func TestTakeoverIsLater(t *testing.T) {
 	a := address(1)
 	x, y := facts.NewBoard("x", 1), facts.NewBoard("y", 1)
-	y.Hear(x.Claim([]netip.Addr{a}, nil, true)[0])
-	takeover := y.Claim([]netip.Addr{a}, nil, true)
+	y.Hear(say(x, facts.Full, []netip.Addr{a}, nil)[0])
+	takeover := say(y, facts.Full, []netip.Addr{a}, nil)
 	if len(takeover) != 1 {
 		t.Fatalf("said about a takeover: %+v", takeover)
 	}
@@ -153,7 +164,7 @@ func TestTakeoverIsLater(t *testing.T) {
 		t.Errorf("news %v, want %s", news.Addresses, a)
 	}
 	for name, b := range map[string]*facts.Board{"x": x, "y": y} {
-		if node, _, _ := b.Claimant(a); node != "y" {
+		if node, _, _ := b.Claimant(a, nil); node != "y" {
 			t.Errorf("%s believes that %q has the address, want y", name, node)
 		}
 	}
@@ -164,16 +175,16 @@ func TestTakeoverIsLater(t *testing.T) {
 func TestMinorityYields(t *testing.T) {
 	a, b := address(1), address(2)
 	x, y := facts.NewBoard("x", 1), facts.NewBoard("y", 1)
-	ofX, ofY := x.Claim([]netip.Addr{a}, nil, true), y.Claim([]netip.Addr{b}, nil, true)
+	ofX, ofY := say(x, facts.Full, []netip.Addr{a}, nil), say(y, facts.Full, []netip.Addr{b}, nil)
 	x.Hear(ofY[0])
 	y.Hear(ofX[0])
 
-	minority, majority := x.Claim([]netip.Addr{b}, nil, false), y.Claim([]netip.Addr{a}, nil, true)
+	minority, majority := say(x, facts.Minor, []netip.Addr{b}, nil), say(y, facts.Full, []netip.Addr{a}, nil)
 	x.Hear(majority[0])
 	y.Hear(minority[0])
 	for _, board := range []*facts.Board{x, y} {
 		for _, addr := range []netip.Addr{a, b} {
-			if node, _, _ := board.Claimant(addr); node != "y" {
+			if node, _, _ := board.Claimant(addr, nil); node != "y" {
 				t.Errorf("%s is %s's, want y's, who had the majority", addr, node)
 			}
 		}
@@ -190,22 +201,22 @@ func TestSilence(t *testing.T) {
 	if _, ok := b.SetSubnets(slices.Clone(subnets)); ok {
 		t.Error("the same subnets are told again")
 	}
-	if said := b.Claim(nil, []netip.Addr{address(1)}, true); len(said) > 0 {
+	if said := say(b, facts.Full, nil, []netip.Addr{address(1)}); len(said) > 0 {
 		t.Errorf("the end of a claim is told that never was: %+v", said)
 	}
-	if said := b.Claim([]netip.Addr{address(1)}, nil, false); len(said) != 1 {
+	if said := say(b, facts.Minor, []netip.Addr{address(1)}, nil); len(said) != 1 {
 		t.Errorf("told about a claim: %+v", said)
 	}
-	if said := b.Claim([]netip.Addr{address(1)}, nil, false); len(said) > 0 {
+	if said := say(b, facts.Minor, []netip.Addr{address(1)}, nil); len(said) > 0 {
 		t.Errorf("a claim is told again: %+v", said)
 	}
-	if said := b.Claim([]netip.Addr{address(1)}, nil, true); len(said) != 1 || said[0].Claims[0].Epoch != 1 {
+	if said := say(b, facts.Full, []netip.Addr{address(1)}, nil); len(said) != 1 || said[0].Claims[0].Epoch != 1 {
 		t.Errorf("a claim of a minority is not renewed when there is a majority: %+v", said)
 	}
 	if n := b.Claims(); n != 1 {
 		t.Errorf("%d claims, want 1", n)
 	}
-	b.Claim(nil, []netip.Addr{address(1)}, true)
+	say(b, facts.Full, nil, []netip.Addr{address(1)})
 	if n := b.Claims(); n != 0 {
 		t.Errorf("%d claims after all have been given up", n)
 	}
@@ -214,14 +225,72 @@ func TestSilence(t *testing.T) {
 // Speakers whose nodes are gone are forgotten, with their claims.
 func TestKeep(t *testing.T) {
 	x, y := facts.NewBoard("x", 1), facts.NewBoard("y", 1)
-	x.Hear(y.Claim([]netip.Addr{address(1)}, nil, true)[0])
+	x.Hear(say(y, facts.Full, []netip.Addr{address(1)}, nil)[0])
 	if news := x.Keep(map[lb.NodeName]struct{}{"y": {}}); len(news.Addresses) > 0 {
 		t.Errorf("news %v of a node that is there", news)
 	}
 	if news := x.Keep(nil); !slices.Contains(news.Addresses, address(1)) {
 		t.Errorf("news %v, want the claim of the node that is gone", news)
 	}
-	if _, _, ok := x.Claimant(address(1)); ok {
+	if _, _, ok := x.Claimant(address(1), nil); ok {
 		t.Error("the claim of a node that is gone counts")
+	}
+}
+
+// Whoever takes over from a speaker that is gone claims later than that one, heard or not.
+func TestUnheardClaims(t *testing.T) {
+	a := address(1)
+	x, y, z := facts.NewBoard("x", 1), facts.NewBoard("y", 1), facts.NewBoard("z", 1)
+	for range 3 { // speakers that have gone before
+		x.Bury(1)
+	}
+	for _, b := range []*facts.Board{y, z} { // z joins later and hears of it
+		for _, s := range x.Everything() {
+			b.Hear(s)
+		}
+	}
+	unheard := say(x, facts.Full, []netip.Addr{a}, nil)
+	z.Bury(1)
+	takeover := say(z, facts.Full, []netip.Addr{a}, nil)
+	x.Hear(takeover[0])
+	z.Hear(unheard[0])
+	for name, b := range map[string]*facts.Board{"x": x, "z": z} {
+		if node, _, _ := b.Claimant(a, nil); node != "z" {
+			t.Errorf("%s believes that %q has the address, want z, which took it over", name, node)
+		}
+	}
+}
+
+// A claim that others have taken over while they are not to be seen is not claimed back in
+// haste.
+func TestDoubt(t *testing.T) {
+	a := address(1)
+	x, y := facts.NewBoard("x", 1), facts.NewBoard("y", 1)
+	y.Hear(say(x, facts.Full, []netip.Addr{a}, nil)[0])
+	x.Hear(say(y, facts.Full, []netip.Addr{a}, nil)[0])
+	if node, _, _ := x.Claimant(a, map[lb.NodeName]struct{}{"x": {}}); node != "x" {
+		t.Errorf("%q has the address among those that are alive, want x", node)
+	}
+	if said, doubt := x.Claim([]netip.Addr{a}, nil, facts.Full); len(said) > 0 || !doubt {
+		t.Errorf("said %v, in doubt: %t; want nothing, in doubt", said, doubt)
+	}
+	if said, doubt := x.Claim([]netip.Addr{a}, nil, facts.Firm); len(said) != 1 || doubt {
+		t.Errorf("said %v, in doubt: %t; want a claim, and no doubt", said, doubt)
+	}
+}
+
+// What was taken over on the way into a minority counts as taken over in one.
+func TestDemote(t *testing.T) {
+	a, b := address(1), address(2)
+	x := facts.NewBoard("x", 1)
+	say(x, facts.Full, []netip.Addr{a}, nil)
+	before := x.Term()
+	x.Bury(1)
+	say(x, facts.Full, []netip.Addr{b}, nil)
+	if said := x.Demote(before); len(said) != 1 || !x.Minor(b) || x.Minor(a) {
+		t.Errorf("said %v; %s is minor: %t, want false; %s is minor: %t, want true", said, a, x.Minor(a), b, x.Minor(b))
+	}
+	if said := x.Demote(before); len(said) > 0 {
+		t.Errorf("said again: %v", said)
 	}
 }

@@ -16,6 +16,8 @@ type Statement struct {
 	// Seq numbers the statements of a speaker since its start, from 1. A whole one holds
 	// all that was said up to its number.
 	Seq uint64
+	// Term is the latest that was heard of by whoever says or passes this on.
+	Term uint32
 	// Whole says that what is not mentioned is not so.
 	Whole bool
 	// About says that Subnets count; a whole statement is always about them.

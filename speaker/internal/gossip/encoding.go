@@ -14,14 +14,14 @@ import (
 
 // A statement on the wire, numbers as unsigned varints:
 //
-//	version 1   flags   node: length, bytes   boot   seq
+//	version 2   flags   node: length, bytes   boot   seq   term
 //	subnets: count, each: length of the prefix, address
 //	claims: count, each: address, epoch
 //
 // An address is a byte, with the number of leading bytes that it shares with the one
 // before it, and the bytes that follow these: pools are dense, and a claim takes three
 // bytes of them.
-const wireVersion = 1
+const wireVersion = 2
 
 // Flags of a statement.
 const (
@@ -49,7 +49,7 @@ func appendStatement(dst []byte, s facts.Statement) []byte {
 	dst = append(dst, wireVersion, flags)
 	dst = appendUint(dst, uint64(len(s.Node)))
 	dst = append(dst, s.Node...)
-	dst = appendUint(appendUint(dst, s.Boot), s.Seq)
+	dst = appendUint(appendUint(appendUint(dst, s.Boot), s.Seq), uint64(s.Term))
 	dst = appendUint(dst, uint64(len(s.Subnets)))
 	var last netip.Addr
 	for _, p := range s.Subnets {
@@ -90,7 +90,7 @@ func parseStatement(b []byte) (facts.Statement, error) {
 	flags := r.byte()
 	s := facts.Statement{Whole: flags&flagWhole != 0, About: flags&flagAbout != 0}
 	s.Node = lb.NodeName(r.bytes(r.uint()))
-	s.Boot, s.Seq = r.uint(), r.uint()
+	s.Boot, s.Seq, s.Term = r.uint(), r.uint(), r.epoch()
 	for range r.count() {
 		bits := int(r.byte())
 		a, _ := r.address()
@@ -104,11 +104,7 @@ func parseStatement(b []byte) (facts.Statement, error) {
 	for range r.count() {
 		a, bits := r.address()
 		c := facts.Claim{Address: a, Released: bits&bitReleased != 0}
-		epoch := r.uint()
-		if r.err == nil && epoch > math.MaxUint32 {
-			r.err = fmt.Errorf("epoch %d is too large", epoch)
-		}
-		c.Epoch = uint32(epoch & math.MaxUint32)
+		c.Epoch = r.epoch()
 		s.Claims = append(s.Claims, c)
 	}
 	if r.err == nil && (s.Node == "" || len(r.b) > 0) {
@@ -158,6 +154,15 @@ func (r *reader) uint() uint64 {
 	}
 	r.b = r.b[size:]
 	return n
+}
+
+// epoch reads an epoch or a term. There is room to count on from those that are taken.
+func (r *reader) epoch() uint32 {
+	n := r.uint()
+	if r.err == nil && n > math.MaxInt32 {
+		r.err = fmt.Errorf("epoch %d is too large", n)
+	}
+	return uint32(n & math.MaxInt32)
 }
 
 // count reads how many elements follow: no more than there are bytes.

@@ -3,10 +3,12 @@
 package gossip
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/hashicorp/memberlist"
 
@@ -22,6 +24,9 @@ type Facts interface {
 	// Hear takes note of what others have said or passed on, and says whether there is a
 	// change in it that has not been heard of.
 	Hear([]facts.Statement) (fresh bool)
+	// Fingerprint is a number that members have in common which know the same. It does not
+	// wait for the other methods.
+	Fingerprint() uint64
 }
 
 // kindFact is the first byte of a rumour: see message.go for other kinds.
@@ -111,6 +116,53 @@ func (m *Members) greet(name lb.NodeName) {
 	select {
 	case m.greeted <- name:
 	default: // it hears of it within half a minute
+	}
+}
+
+// repairPace is the least time between two exchanges because of a difference.
+const repairPace = 500 * time.Millisecond
+
+// comparison is what a member remembers between two probes.
+type comparison struct {
+	own      uint64 // its fingerprint at the last probe
+	repaired time.Time
+}
+
+// compare has this member exchange everything with one that knows something else, unless
+// news has just arrived here: then it is on its way there, too. What is on its way by
+// rumour is lost to a member that is cut off for a moment, and nobody takes its death for
+// granted, or greets it when it is back.
+func (m *Members) compare(name lb.NodeName, theirs uint64) {
+	own, now := m.config.Facts.Fingerprint(), time.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	was := m.compared
+	m.compared.own = own
+	if own == theirs || own != was.own || now.Sub(was.repaired) < repairPace {
+		return
+	}
+	m.compared.repaired = now
+	select {
+	case m.greeted <- name:
+	default: // the next probe finds it, too
+	}
+}
+
+// probes is memberlist's PingDelegate: each answer to a probe carries a fingerprint of the
+// facts that the probed member knows.
+type probes struct{ members *Members }
+
+var _ memberlist.PingDelegate = probes{}
+
+// AckPayload returns this member's fingerprint.
+func (p probes) AckPayload() []byte {
+	return binary.BigEndian.AppendUint64(nil, p.members.config.Facts.Fingerprint())
+}
+
+// NotifyPingComplete takes another's.
+func (p probes) NotifyPingComplete(other *memberlist.Node, _ time.Duration, payload []byte) {
+	if len(payload) == 8 {
+		p.members.compare(lb.NodeName(other.Name), binary.BigEndian.Uint64(payload))
 	}
 }
 

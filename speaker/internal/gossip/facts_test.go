@@ -41,17 +41,23 @@ func (b *board) Hear(statements []facts.Statement) (fresh bool) {
 	return fresh
 }
 
+func (b *board) Fingerprint() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.board.Fingerprint()
+}
+
 func (b *board) claimant(a netip.Addr) lb.NodeName {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	node, _, _ := b.board.Claimant(a)
+	node, _, _ := b.board.Claimant(a, nil)
 	return node
 }
 
 // claim has a member claim addresses and say so.
 func (b *board) claim(m *member, taken ...netip.Addr) {
 	b.mu.Lock()
-	said := b.board.Claim(taken, nil, true)
+	said, _ := b.board.Claim(taken, nil, facts.Full)
 	b.mu.Unlock()
 	for _, s := range said {
 		m.Say(s)
@@ -145,6 +151,34 @@ func TestFactsAreHeard(t *testing.T) {
 			t.Errorf("settled, and believes that %q claims %s", node, b)
 		}
 	})
+}
+
+// What is said while a member is cut off for so short a time that nobody takes it for dead
+// it hears when it is back.
+func TestShortCut(t *testing.T) {
+	for seed := range 5 {
+		synctest.Test(t, func(t *testing.T) {
+			c := newTalkative(t, 3)
+			defer c.close()
+			c.awaitAlive(10*time.Second, c.members, numbers(3)...)
+			time.Sleep(5*time.Second + time.Duration(seed)*40*time.Millisecond) // fake: to another moment between probes
+			a := netip.MustParseAddr("192.0.2.1")
+			c.boards[0].claim(c.members[0], a)
+			c.awaitClaim(2*time.Second, a, nameOf(0), c.boards...)
+
+			c.net.move(1, ipOf(0))
+			c.boards[1].claim(c.members[1], a)
+			time.Sleep(500 * time.Millisecond) // fake
+			for i, m := range c.members {
+				if n := len(m.Alive()); n != 3 {
+					t.Fatalf("%s counts %d members alive: the cut was too long for this test", nameOf(i), n)
+				}
+			}
+			c.net.move(0, ipOf(0))
+			took := c.awaitClaim(time.Second, a, nameOf(1), c.boards...)
+			t.Logf("known %s after the cut", took)
+		})
+	}
 }
 
 // most is how many members TestManyMembers has in the end; make bench has 200.

@@ -73,6 +73,7 @@ type Members struct {
 	met   bool                       // another member has told us whom it knows
 	// exchanged says that another member has told us all facts.
 	exchanged bool
+	compared  comparison
 	left      map[lb.NodeName]struct{} // those that took their leave, until they are back
 	known     map[lb.NodeName]string   // where each member is reached that has been seen
 }

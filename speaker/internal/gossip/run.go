@@ -62,6 +62,9 @@ func (m *Members) create(keys *keys) (*memberlist.Memberlist, error) {
 	c.BindAddr, c.BindPort = m.config.Bind.String(), int(m.config.Port)
 	c.AdvertisePort = c.BindPort
 	c.Events, c.Merge, c.Delegate = m, m, messages{m}
+	if m.config.Facts != nil {
+		c.Ping = probes{m}
+	}
 	c.Logger = newLogger(m.log, time.Now)
 	if keys != nil {
 		c.Keyring = keys.ring

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package facts
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/herald-lb/herald/internal/lb"
+)
+
+const (
+	// minor is the epoch of what is taken over without a majority.
+	minor = 0
+	// firstTerm is the term as long as nobody has gone.
+	firstTerm = 1
+)
+
+// Claimant returns the node whose claim on the address counts among those that are alive,
+// and in which epoch. Nil: everybody is.
+func (b *Board) Claimant(a netip.Addr, alive map[lb.NodeName]struct{}) (node lb.NodeName, epoch uint32, ok bool) {
+	for _, n := range b.claimants[a] {
+		if _, is := alive[n]; alive != nil && !is {
+			continue
+		}
+		e := b.records[n].claims[a].epoch
+		if !ok || e > epoch || e == epoch && n < node {
+			node, epoch, ok = n, e, true
+		}
+	}
+	return node, epoch, ok
+}
+
+// Claims counts what this node claims.
+func (b *Board) Claims() int {
+	own := b.records[b.self]
+	return len(own.claims) - len(own.released)
+}
+
+// Minor says whether this node claims the address without the weight of a majority.
+func (b *Board) Minor(a netip.Addr) bool {
+	epoch, ok := b.own(a)
+	return ok && epoch == minor
+}
+
+// Term returns the latest term that has been heard of.
+func (b *Board) Term() uint32 { return b.term }
+
+// Bury takes note that so many speakers are gone: what is claimed from now on is claimed
+// later than anything they can have claimed, heard of or not.
+func (b *Board) Bury(gone int) {
+	b.term += uint32(gone) //nolint:gosec // nodes of a cluster fit
+}
+
+// Weight is how much a node's claims count.
+type Weight uint8
+
+// The weights of claims.
+const (
+	// Minor claims count less than all others: whoever makes them may be cut off.
+	Minor Weight = iota
+	// Full claims count more than all that have been heard of, but for what others have
+	// taken over from this node: they may be on their way back.
+	Full
+	// Firm claims count more than these, too.
+	Firm
+)
+
+// Claim claims addresses for this node and gives others up. Those that are claimed
+// already, or not at all, are left out. It returns what to tell the others, and whether
+// addresses are left in doubt: others have taken them over, and are not there. They can be
+// claimed with Firm weight.
+func (b *Board) Claim(taken, given []netip.Addr, w Weight) (said []Statement, doubt bool) {
+	var claims []Claim
+	for _, a := range taken {
+		epoch, needed, doubtful := b.epochFor(a, w)
+		doubt = doubt || doubtful
+		if needed {
+			claims = append(claims, Claim{Address: a, Epoch: epoch})
+		}
+	}
+	for _, a := range given {
+		if _, ok := b.own(a); ok {
+			claims = append(claims, Claim{Address: a, Released: true})
+		}
+	}
+	return b.sayClaims(claims), doubt
+}
+
+// epochFor returns the epoch of a new claim, if one is needed.
+func (b *Board) epochFor(a netip.Addr, w Weight) (epoch uint32, needed, doubtful bool) {
+	holder, latest, _ := b.Claimant(a, nil)
+	own, claimed := b.own(a)
+	switch {
+	case w == Minor:
+		return minor, !claimed, false
+	case claimed && own > minor && holder == b.self:
+		return 0, false, false
+	case claimed && holder != b.self && w != Firm:
+		return 0, false, true
+	case holder == b.self:
+		return b.term, true, false
+	}
+	return max(b.term, latest+1), true, false
+}
+
+// own returns the epoch in which this node claims the address, if it does.
+func (b *Board) own(a netip.Addr) (epoch uint32, ok bool) {
+	e, ok := b.records[b.self].claims[a]
+	return e.epoch, ok && !e.released
+}
+
+// Demote makes those claims of this node minor that are later than a term. It returns
+// what to tell the others.
+func (b *Board) Demote(since uint32) []Statement {
+	var claims []Claim
+	for a, e := range b.records[b.self].claims {
+		if !e.released && e.epoch > since {
+			claims = append(claims, Claim{Address: a, Epoch: minor})
+		}
+	}
+	slices.SortFunc(claims, func(x, y Claim) int { return x.Address.Compare(y.Address) })
+	return b.sayClaims(claims)
+}
+
+func (b *Board) sayClaims(claims []Claim) []Statement {
+	for _, c := range claims {
+		b.term = max(b.term, c.Epoch)
+	}
+	var said []Statement
+	for part := range slices.Chunk(claims, claimsInStatement) {
+		s := b.say()
+		s.Claims = part
+		said = append(said, s)
+		for _, c := range part {
+			b.set(b.records[b.self], b.self, c, s.Seq, new(News))
+		}
+	}
+	b.records[b.self].advance()
+	return said
+}
