@@ -45,7 +45,7 @@ func newSpeakers(f *flags, lan *layer2.Announcer, log *slog.Logger, reg promethe
 	w.bfd = bfd.New(bfd.Options{Log: log.With("peers", "speakers"), OnChange: onChange, Port: f.watchPort, Together: true})
 	w.vigil = vigil.New(vigil.Config{
 		Node: lb.NodeName(f.node), Address: f.gossip.Bind, Interval: f.watchInterval,
-		Gossip: members, BFD: w.bfd, LAN: lan, Log: log, Registerer: reg,
+		Gossip: members, BFD: w.bfd, LAN: patientLAN{lan, w}, Log: log, Registerer: reg,
 	})
 	return w, nil
 }
@@ -63,3 +63,12 @@ func (w *speakers) gossip(ctx context.Context) error {
 
 // Depart hands over all that this node announces.
 func (w *speakers) Depart() (wait func()) { return w.loop.Depart() }
+
+// patientLAN leaves it to the loop when this node, heard again, announces again.
+type patientLAN struct {
+	*layer2.Announcer
+	speakers *speakers
+}
+
+// Renew announces all addresses again.
+func (p patientLAN) Renew() { p.speakers.loop.Renew() }

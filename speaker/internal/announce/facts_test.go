@@ -201,6 +201,25 @@ func TestReunion(t *testing.T) {
 	}
 }
 
+// A speaker that others have missed announces again at once, under failback Never when it
+// may have heard what they have taken over.
+func TestRenew(t *testing.T) {
+	for failback, wait := range map[Failback]time.Duration{Immediate: 0, Never: hearingTime} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPair(t, failback)
+			defer p.start(t)()
+			began := time.Now()
+			p.a.Renew()
+			time.Sleep(10 * time.Second)
+			p.a.layer2.mu.Lock()
+			defer p.a.layer2.mu.Unlock()
+			if got := p.a.layer2.renewed.Sub(began); got != wait {
+				t.Errorf("failback %s: renewed after %s, want %s", &failback, got, wait)
+			}
+		})
+	}
+}
+
 // flap has eth0 go down and come back so fast that nobody sees it down.
 func (s *speaker) flap(ups uint32) {
 	s.links.mu.Lock()

@@ -52,11 +52,12 @@ func newHandovers() handovers {
 	return h
 }
 
-// giveUp ceases to answer for an address: at once if nobody else is to, else when the
-// other node does.
+// giveUp ceases to answer for an address: at once if nobody else is to, or if the other
+// node has claimed it and so does, else when that node says that it does.
 func (l *Loop) giveUp(a netip.Addr, v *plan.Verdict) {
 	h, now := &l.handovers, time.Now()
-	if l.Handover == nil || v.Owner == "" || v.Owner == l.Node || now.Sub(h.ready[v.Owner]) < readyCounts {
+	if l.Handover == nil || v.Owner == "" || v.Owner == l.Node || now.Sub(h.ready[v.Owner]) < readyCounts ||
+		l.claimant(a) == v.Owner {
 		l.Layer2.Withdraw(a)
 		return
 	}

@@ -51,6 +51,8 @@ type Links interface {
 type Layer2 interface {
 	Announce(layer2.Announcement) error
 	Withdraw(netip.Addr)
+	// Renew announces again all that is announced.
+	Renew()
 	Follow([]layer2.Interface)
 }
 
@@ -107,6 +109,7 @@ type Loop struct {
 	inquiries  chan func() // questions to the goroutine of Run: see consult
 	departures chan *farewell
 	synced     chan struct{}
+	renewals   chan struct{} // bell
 
 	// What follows belongs to the goroutine of Run.
 	ownership  *plan.Ownership
@@ -127,7 +130,8 @@ type Loop struct {
 func New(c Config) *Loop {
 	l := &Loop{
 		Config: c, ownership: plan.NewOwnership(), stale: true,
-		inquiries: make(chan func()), departures: make(chan *farewell), synced: make(chan struct{}), handovers: newHandovers(),
+		inquiries: make(chan func()), departures: make(chan *farewell), synced: make(chan struct{}),
+		renewals: make(chan struct{}, 1), handovers: newHandovers(),
 		claims: newClaims(), reunions: newReunions(),
 	}
 	l.reporter = newReporter(&c)
@@ -213,6 +217,10 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.follow()
 		case <-l.claims.recheck.C:
 			l.reweigh()
+		case <-l.renewals:
+			l.reunions.renewal.Reset(hearingTime)
+		case <-l.reunions.renewal.C:
+			l.Layer2.Renew()
 		case <-l.Exclusions.Changed():
 			l.follow()
 		}

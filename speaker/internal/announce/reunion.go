@@ -14,6 +14,10 @@ import (
 // have taken over.
 const reunionTime = 3 * time.Second
 
+// hearingTime is how long a node that others have missed listens before it announces again
+// what it has, under failback Never. Its gossip compares with others several times a second.
+const hearingTime = time.Second
+
 // reunions are the interfaces that have come back a moment ago. They belong to the
 // goroutine of Run.
 //
@@ -24,12 +28,29 @@ type reunions struct {
 	ups   map[int]uint32 // how often each interface has come up, by its index
 	ends  map[int]time.Time
 	timer *time.Timer
+	// renewal ends hearingTime.
+	renewal *time.Timer
 }
 
 func newReunions() reunions {
-	r := reunions{ups: make(map[int]uint32), ends: make(map[int]time.Time), timer: time.NewTimer(reunionTime)}
+	r := reunions{
+		ups: make(map[int]uint32), ends: make(map[int]time.Time),
+		timer: time.NewTimer(reunionTime), renewal: time.NewTimer(hearingTime),
+	}
 	r.timer.Stop()
+	r.renewal.Stop()
 	return r
+}
+
+// Renew announces again what this node announces, because others may have taken it for
+// gone: at once, or, under failback Never, when it has heard what they have taken over. It
+// does not block.
+func (l *Loop) Renew() {
+	if l.Facts == nil || l.Failback != Never {
+		l.Layer2.Renew()
+		return
+	}
+	ring(l.renewals)
 }
 
 // holdBack changes the interfaces that have just come back to be still down, until the

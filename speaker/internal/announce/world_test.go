@@ -118,6 +118,7 @@ type fakeLayer2 struct {
 	interfaces []string
 	up         []string // of the interfaces
 	calls      int
+	renewed    time.Time
 }
 
 func (f *fakeLayer2) Announce(a layer2.Announcement) error {
@@ -145,6 +146,12 @@ func (f *fakeLayer2) Follow(interfaces []layer2.Interface) {
 			f.up = append(f.up, i.Name)
 		}
 	}
+}
+
+func (f *fakeLayer2) Renew() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.renewed = time.Now()
 }
 
 func (f *fakeLayer2) addresses() []string {
