@@ -13,10 +13,8 @@ import (
 )
 
 // With --l2-failback=never a node that comes back gets nothing back: the address stays
-// where it went, and a connection that was made there goes on.
-//
-// It is not told for now: in about one of three runs the claim of the node that returns
-// prevails, where that node was cut off within a second of its first announcement.
+// where it went, and a connection that was made there goes on. The node is away for a moment
+// only: gossip does not take it for dead, and nobody greets it when it is back.
 func TestFailbackNever(t *testing.T) {
 	s := begin(t)
 	s.givenFlag("daemonset/speaker", "--l2-failback=never")

@@ -13,7 +13,7 @@ import (
 
 // lossesTogether is how long after a loss of members another one counts as of the same
 // cause: a node that is cut off loses the others one by one.
-const lossesTogether = 10 * time.Second
+const lossesTogether = 5 * time.Second
 
 // claims are what this node claims at the end of a round, and with which weight. They
 // belong to the goroutine of Run.

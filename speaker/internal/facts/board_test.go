@@ -261,6 +261,32 @@ func TestUnheardClaims(t *testing.T) {
 	}
 }
 
+// Boards that differ have other fingerprints, also when what each lacks is alike.
+func TestFingerprint(t *testing.T) {
+	const speakers = 20
+	seen := make(map[uint64]bool)
+	boards, observer := make([]*facts.Board, speakers), facts.NewBoard("observer", 1)
+	for i := range boards {
+		boards[i] = facts.NewBoard(nameOf(i), 1)
+		observer.Hear(boards[i].Everything()[0])
+	}
+	seen[observer.Fingerprint()] = true
+	for range 50 {
+		for i, b := range boards {
+			for _, s := range say(b, facts.Full, []netip.Addr{address(i)}, []netip.Addr{address(i + 1)}) {
+				observer.Hear(s)
+			}
+			for _, s := range say(b, facts.Full, []netip.Addr{address(i + 1)}, []netip.Addr{address(i)}) {
+				observer.Hear(s)
+			}
+			if seen[observer.Fingerprint()] {
+				t.Fatal("the same fingerprint, and more is known")
+			}
+			seen[observer.Fingerprint()] = true
+		}
+	}
+}
+
 // A claim that others have taken over while they are not to be seen is not claimed back in
 // haste.
 func TestDoubt(t *testing.T) {

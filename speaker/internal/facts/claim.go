@@ -49,7 +49,7 @@ func (b *Board) Term() uint32 { return b.term }
 // Bury takes note that so many speakers are gone: what is claimed from now on is claimed
 // later than anything they can have claimed, heard of or not.
 func (b *Board) Bury(gone int) {
-	b.term += uint32(gone) //nolint:gosec // nodes of a cluster fit
+	b.term += uint32(gone) // nodes of a cluster fit
 }
 
 // Weight is how much a node's claims count.

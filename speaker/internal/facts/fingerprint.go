@@ -18,11 +18,14 @@ func (r *record) print(node lb.NodeName) uint64 {
 	for i := range len(node) {
 		h = (h ^ uint64(node[i])) * prime
 	}
-	for _, word := range [...]uint64{r.boot, r.complete} {
-		for range 8 {
-			h = (h ^ word&0xff) * prime
-			word >>= 8
-		}
-	}
-	return h
+	// Prints are added up: without the mixing, that one more is known of two speakers would
+	// cancel out now and then.
+	return mix(mix(h^r.boot) ^ r.complete)
+}
+
+// mix is the finalizer of SplitMix64 (Stafford's variant 13).
+func mix(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
 }
