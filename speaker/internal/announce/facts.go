@@ -203,13 +203,6 @@ func (f *Facts) term() uint32 {
 	return f.board.Term()
 }
 
-// minor returns those of the addresses that this node claims without a majority.
-func (f *Facts) minor(addresses []netip.Addr) []netip.Addr {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.DeleteFunc(addresses, func(a netip.Addr) bool { return !f.board.Minor(a) })
-}
-
 // factsChanged rings when others have said something; nil without facts.
 func (l *Loop) factsChanged() <-chan struct{} {
 	if l.Facts == nil {

@@ -15,10 +15,11 @@
 // by several nodes, after a partition say, are settled by all speakers alike: the later
 // epoch counts, then the lower name.
 //
-// An epoch is a number, not a time: whoever takes an address over says one more than the
-// latest that it has heard of. Whoever sees less than half of the speakers it has known
-// claims what it takes over in epoch 0, which is earlier than all: when the others are
-// back, what they have kept or taken over counts.
+// An epoch is a number, not a time. It is the claimant's term: the latest it has heard of,
+// and one more for each speaker that it has seen go. So whoever takes an address over from
+// one that is gone claims later than that one, whose claim may not have been heard.
+// Whoever may be cut off itself claims in epoch 0, which is earlier than all: when the
+// others are back, what they have kept or taken over counts.
 //
 // The package is pure: no clock, no I/O, no goroutines, and no locks.
 package facts

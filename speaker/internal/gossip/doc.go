@@ -17,7 +17,8 @@
 //
 // What speakers say about themselves ([Facts]) travels with membership: a change as a
 // rumour, everything when two members exchange all they know, which they do when they
-// meet and now and then. What it means is no business of this package.
+// meet, when the answer to a probe shows that they know different things, and now and
+// then. What it means is no business of this package.
 //
 // # Encryption
 //
