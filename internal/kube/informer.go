@@ -5,6 +5,8 @@ package kube
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -90,14 +92,20 @@ func (i *Informer[T]) ByIndex(index, value string) []T { return i.store.byIndex(
 // Syncer is anything with a first synchronisation to wait for.
 type Syncer interface{ Synced() bool }
 
+// syncPoll is how often WaitForSync looks. A start waits for it more than once.
+const syncPoll = 10 * time.Millisecond
+
 // WaitForSync blocks until all syncers have synced, or returns ctx's error.
 func WaitForSync(ctx context.Context, syncers ...Syncer) error {
-	synced := make([]cache.InformerSynced, len(syncers))
-	for n, s := range syncers {
-		synced[n] = s.Synced
-	}
-	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
-		return fmt.Errorf("wait for the first list of objects: %w", context.Cause(ctx))
+	missing := func(s Syncer) bool { return !s.Synced() }
+	poll := time.NewTicker(syncPoll)
+	defer poll.Stop()
+	for slices.ContainsFunc(syncers, missing) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the first list of objects: %w", context.Cause(ctx))
+		case <-poll.C:
+		}
 	}
 	return nil
 }

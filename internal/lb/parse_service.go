@@ -33,7 +33,7 @@ func ParseService(s *corev1.Service) (Service, []Problem) {
 		FamilyPolicy: corev1.IPFamilyPolicySingleStack,
 		Local:        s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
 		Backends:     backends(s),
-		Addresses:    statusAddresses(s),
+		Addresses:    StatusAddresses(s),
 		Class:        ClassOf(s),
 	}
 	if s.Spec.IPFamilyPolicy != nil {
@@ -156,9 +156,10 @@ func backends(s *corev1.Service) string {
 	return b.String()
 }
 
-// statusAddresses returns the addresses that the Service has. Entries with a host
+// StatusAddresses returns the addresses that the Service has, which is all that
+// ParseService makes of its status. Entries with a host
 // name only, and addresses that do not parse, are not ours.
-func statusAddresses(s *corev1.Service) []netip.Addr {
+func StatusAddresses(s *corev1.Service) []netip.Addr {
 	ingress := s.Status.LoadBalancer.Ingress
 	if len(ingress) == 0 {
 		return nil

@@ -3,8 +3,6 @@
 package announce
 
 import (
-	"context"
-	"net/netip"
 
 	"github.com/herald-lb/herald/speaker/internal/plan"
 )
@@ -20,20 +18,27 @@ func (l *Loop) expect() {
 	l.routes.applyPeers(l.routes.Router.Expect)
 }
 
+// ahead is how many addresses are decided until the router is told of their paths, so that
+// it is not idle meanwhile. Peers hear of them when they have all been said, and not before.
+const ahead = 2048
+
 // early advertises by BGP before membership has settled: routes come from objects, and
 // other speakers do not matter to them, but for Services that share an address and want
 // traffic where their endpoints are, for which every node counts as alive until then.
-// The first round finds nothing taken away: all that it does is done again there.
-func (l *Loop) early(ctx context.Context) {
+// The first round finds nothing taken away: all that it does is done again there, and told
+// there.
+func (l *Loop) early() {
 	if l.routes == nil {
 		return
 	}
 	config, _ := l.Inventory.config()
 	l.routes.use(plan.Input{Self: l.Node, Config: &config, Nodes: l.nodes, IgnoreExcludeLabel: l.IgnoreExcludeLabel})
-	addresses := make(map[netip.Addr]struct{})
-	l.Inventory.addAddresses(addresses)
-	for a := range addresses {
+	first := l.routes.table.Len() == 0
+	for i, a := range l.Inventory.addresses() {
 		l.routes.decide(a, l.Inventory.sharers(a))
+		if first && i%ahead == ahead-1 {
+			l.routes.advertise()
+		}
 	}
-	l.routes.flush(ctx)
+	l.routes.apply()
 }

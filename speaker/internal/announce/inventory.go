@@ -105,11 +105,10 @@ func (v *Inventory) isOurs(s *corev1.Service) bool {
 }
 
 func addressesOf(s *corev1.Service) []netip.Addr {
-	if s == nil || len(s.Status.LoadBalancer.Ingress) == 0 {
+	if s == nil {
 		return nil
 	}
-	parsed, _ := lb.ParseService(s) // its problems are for the controller to report
-	return parsed.Addresses
+	return lb.StatusAddresses(s)
 }
 
 func (v *Inventory) hold(a netip.Addr, name lb.ServiceName) {
@@ -269,6 +268,13 @@ func (v *Inventory) take() changes {
 	return c
 }
 
+// addresses returns all addresses that a Service holds.
+func (v *Inventory) addresses() []netip.Addr {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.AppendSeq(make([]netip.Addr, 0, len(v.holders)), maps.Keys(v.holders))
+}
+
 // addAddresses adds all addresses that a Service holds to set.
 func (v *Inventory) addAddresses(set map[netip.Addr]struct{}) {
 	v.mu.Lock()
@@ -367,6 +373,14 @@ func (v *Inventory) updateCount() uint64 {
 func ring(bell chan<- struct{}) {
 	select {
 	case bell <- struct{}{}:
+	default:
+	}
+}
+
+// forget takes back that a bell has been rung: what it was rung for will be seen anyway.
+func forget(bell <-chan struct{}) {
+	select {
+	case <-bell:
 	default:
 	}
 }

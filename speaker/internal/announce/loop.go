@@ -186,18 +186,22 @@ func (l *Loop) Run(ctx context.Context) error {
 	settled, membersChanged := l.awaited()
 	ready := l.readiness()
 	var inquiries chan func() // nobody is answered before the first round
+	early := true             // something may have changed that routes depend on
+	forget(l.Inventory.changed)
 	for {
-		l.takeNodes()
+		early = l.takeNodes() || early
 		if settled == nil {
 			l.round(ctx)
 			inquiries = l.inquiries
-		} else {
-			l.early(ctx)
+		} else if early {
+			l.early()
 		}
+		early = false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-l.Inventory.changed:
+			early = true
 		case <-settled:
 			settled = nil
 		case <-membersChanged:
@@ -238,24 +242,25 @@ func (l *Loop) awaited() (settled, changed <-chan struct{}) {
 }
 
 // takeNodes passes the addresses of nodes on to the members, who find each other
-// through them, and must, before they can settle.
-func (l *Loop) takeNodes() {
+// through them, and must, before they can settle. It says whether nodes have changed.
+func (l *Loop) takeNodes() bool {
 	nodes, changed := l.Inventory.takeNodes()
 	if !changed {
-		return
+		return false
 	}
 	l.nodes, l.stale = nodes, true
 	if l.Facts != nil {
 		l.Facts.keep(nodes)
 	}
 	if l.Members == nil {
-		return
+		return true
 	}
 	peers := make(map[lb.NodeName][]netip.Addr, len(nodes))
 	for i := range nodes {
 		peers[nodes[i].Name] = nodes[i].Addresses
 	}
 	l.Members.SetPeers(peers)
+	return true
 }
 
 // follow passes the interfaces on to layer 2, and to the view if their names differ.

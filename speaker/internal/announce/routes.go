@@ -97,10 +97,8 @@ func (r *routes) decide(a netip.Addr, sharers []plan.Sharer) {
 	r.reporter.record(a, verdict.Decisions)
 }
 
-// flush ends a round: it makes the router agree, and reports. Paths are said before
-// peers, so that a router that has kept ours over a restart is not told that the table
-// is complete before it is (RFC 4724, 4.1).
-func (r *routes) flush(ctx context.Context) {
+// advertise makes the router agree with the table.
+func (r *routes) advertise() {
 	for _, c := range r.table.Changes() {
 		key := bgp.PathKey{Peer: bgp.PeerName(c.Peer), Prefix: c.Prefix}
 		if c.Withdraw {
@@ -111,10 +109,22 @@ func (r *routes) flush(ctx context.Context) {
 			r.log.Error("prefix cannot be advertised", logKeyPeers, c.Peer, lb.LogKeyError, err)
 		}
 	}
+}
+
+// apply makes the router agree. Paths are said before peers, so that a router that has
+// kept ours over a restart is not told that the table is complete before it is (RFC 4724,
+// 4.1).
+func (r *routes) apply() {
+	r.advertise()
 	if r.renewed {
 		r.renewed = false
 		r.applyPeers(r.Router.Peers)
 	}
+}
+
+// flush ends a round: it makes the router agree, and reports.
+func (r *routes) flush(ctx context.Context) {
+	r.apply()
 	r.reporter.flush(ctx)
 }
 
