@@ -68,14 +68,15 @@ func run() int {
 	pprof := flag.String("pprof", "", "`host:port` where the controllers that are measured serve their profiles; default nowhere")
 	flag.Parse()
 	pick, err := regexp.Compile(*only)
-	if err != nil || flag.NArg() > 0 && flag.Arg(0) != aloneWord {
+	other := programs()[flag.Arg(0)]
+	if err != nil || flag.NArg() > 0 && other == nil {
 		fmt.Fprintf(os.Stderr, "bench: -only %q: want one regular expression\n", *only)
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if flag.Arg(0) == aloneWord {
-		return alone(ctx)
+	if other != nil {
+		return instead(ctx, other)
 	}
 	results, err := measure(ctx, pick, *pprof)
 	if len(results) > 0 {
@@ -88,9 +89,15 @@ func run() int {
 	return 0
 }
 
-// alone is what this program is when it calls itself as gobgp alone.
-func alone(ctx context.Context) int {
-	if err := gobgpAlone(ctx, flag.Args()[1:]); err != nil {
+// programs are what this program is, by its first argument, when it calls itself for
+// something to compare with.
+func programs() map[string]func(ctx context.Context, args []string) error {
+	return map[string]func(context.Context, []string) error{aloneWord: gobgpAlone, readWord: bareList}
+}
+
+// instead runs another program and returns the exit status.
+func instead(ctx context.Context, program func(context.Context, []string) error) int {
+	if err := program(ctx, flag.Args()[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		return 1
 	}

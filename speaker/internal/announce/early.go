@@ -3,7 +3,6 @@
 package announce
 
 import (
-
 	"github.com/herald-lb/herald/speaker/internal/plan"
 )
 
