@@ -14,7 +14,7 @@ const (
 	gcPercent = 20
 	// beginningGCPercent is for the time in which they are read. The heap grows from nothing
 	// then, and with gcPercent half of all processor time went into looking for garbage.
-	beginningGCPercent = 200
+	beginningGCPercent = 50
 	// readyPoll is how often it is looked whether that time is over.
 	readyPoll = 100 * time.Millisecond
 )

@@ -31,14 +31,14 @@ metadata: {name: bench, namespace: metallb-system}
 // routedMeasurements are those that need routers. They have the number of Services grow.
 func routedMeasurements() []measurement {
 	return []measurement{
-		{"bgp_frr_1000", tableTime("frr", small, 2)},
-		{"bgp_bird_1000", tableTime("bird", small, 2)},
-		{"bgp_frr_10000", tableTime("frr", large, 2)},
-		{"bgp_bird_10000", tableTime("bird", large, 2)},
+		{"bgp_frr_1000", tableTime("frr", small)},
+		{"bgp_bird_1000", tableTime("bird", small)},
+		{"bgp_frr_10000", tableTime("frr", large)},
+		{"bgp_bird_10000", tableTime("bird", large)},
 		{"bgp_change_10000", oneChange},
 		{"bgp_idle_10000", idleRoutes},
-		{"bgp_frr_50000", tableTime("frr", huge, 2)},
-		{"bgp_bird_50000", tableTime("bird", huge, 2)},
+		{"bgp_frr_50000", tableTime("frr", huge)},
+		{"bgp_bird_50000", tableTime("bird", huge)},
 	}
 }
 
@@ -104,7 +104,8 @@ type tableRun struct {
 // Processor time, which a busy machine changes less, is set beside what gobgp alone and a
 // bare list of the same objects need together. The router's and the API server's are not
 // in it.
-func tableTime(name string, n, turns int) func(context.Context, *environment) ([]result, error) {
+func tableTime(name string, n int) func(context.Context, *environment) ([]result, error) {
+	const turns = 2
 	return func(ctx context.Context, e *environment) ([]result, error) {
 		r, err := e.readyForTable(ctx, name, n)
 		if err != nil {

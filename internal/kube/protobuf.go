@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -28,8 +29,11 @@ const (
 	fieldItems    = 2
 )
 
-// wireBytes is the wire type of strings and messages, which all of them are.
-const wireBytes = 2
+// Numbers of fields of every object, and of its metadata.
+const (
+	fieldObjectMeta    = 1
+	fieldManagedFields = 17
+)
 
 // longestField bounds what is read into memory at once, in bytes. etcd takes objects of
 // a few megabytes.
@@ -87,7 +91,7 @@ func readItems[T runtime.Object](list *message, memory *scratch, empty func() T,
 			err = memory.read(&field, meta)
 		case number == fieldItems:
 			obj := empty()
-			if err = memory.read(&field, any(obj).(unmarshaler)); err == nil {
+			if err = memory.readObject(&field, any(obj).(unmarshaler)); err == nil {
 				take(obj)
 			}
 		default:
@@ -114,7 +118,7 @@ func (m *message) next() (number uint64, field message, err error) {
 	if err != nil {
 		return 0, field, err
 	}
-	if tag&7 != wireBytes {
+	if tag&7 != uint64(protowire.BytesType) {
 		return 0, field, fmt.Errorf("field %d has wire type %d", tag>>3, tag&7)
 	}
 	length, err := binary.ReadUvarint(m)
@@ -154,17 +158,97 @@ func whole(err error) error {
 	return err
 }
 
-// scratch is memory for the encoding of one object after the other.
-type scratch struct{ bytes []byte }
+// scratch is memory for the encoding of one object after the other. What is read from it
+// keeps nothing of it.
+type scratch struct{ whole, trimmed []byte }
 
-// read reads a message into an object, which keeps nothing of the encoding.
+// read reads a message.
 func (s *scratch) read(m *message, into unmarshaler) error {
+	if err := s.fill(m); err != nil {
+		return err
+	}
+	return into.Unmarshal(s.whole)
+}
+
+// readObject reads an object without its managedFields, which are often the larger half,
+// and nothing to decode only to be dropped.
+func (s *scratch) readObject(m *message, into unmarshaler) error {
+	if err := s.fill(m); err != nil {
+		return err
+	}
+	s.trimmed = appendWithoutManagedFields(s.trimmed[:0], s.whole)
+	return into.Unmarshal(s.trimmed)
+}
+
+func (s *scratch) fill(m *message) error {
 	if m.left > longestField {
 		return fmt.Errorf("found an object of %d bytes, more than the %d there can be", m.left, longestField)
 	}
-	s.bytes = slices.Grow(s.bytes[:0], int(m.left))[:m.left]
-	if _, err := io.ReadFull(m.in, s.bytes); err != nil {
-		return whole(err)
+	s.whole = slices.Grow(s.whole[:0], int(m.left))[:m.left]
+	_, err := io.ReadFull(m.in, s.whole)
+	return whole(err)
+}
+
+// appendWithoutManagedFields appends the encoding of an object, but for that. What cannot
+// be read is appended as it is: whoever decodes it will say so.
+func appendWithoutManagedFields(to, object []byte) []byte {
+	for len(object) > 0 {
+		number, field, rest, ok := cutField(object)
+		if !ok {
+			return append(to, object...)
+		}
+		if value, isMessage := messageOf(field); number == fieldObjectMeta && isMessage {
+			to = appendMeta(to, value)
+		} else {
+			to = append(to, field...)
+		}
+		object = rest
 	}
-	return into.Unmarshal(s.bytes)
+	return to
+}
+
+// appendMeta appends the field of an object that has its metadata.
+func appendMeta(to, meta []byte) []byte {
+	length := 0
+	kept := func(yield func([]byte) bool) {
+		for left := meta; len(left) > 0; {
+			number, field, rest, ok := cutField(left)
+			if !ok {
+				yield(left)
+				return
+			}
+			if number != fieldManagedFields && !yield(field) {
+				return
+			}
+			left = rest
+		}
+	}
+	for field := range kept {
+		length += len(field)
+	}
+	to = protowire.AppendTag(to, fieldObjectMeta, protowire.BytesType)
+	to = protowire.AppendVarint(to, uint64(length))
+	for field := range kept {
+		to = append(to, field...)
+	}
+	return to
+}
+
+// cutField returns the first field of a message, with its tag.
+func cutField(b []byte) (number protowire.Number, field, rest []byte, ok bool) {
+	number, _, n := protowire.ConsumeField(b)
+	if n < 0 {
+		return 0, nil, nil, false
+	}
+	return number, b[:n], b[n:], true
+}
+
+// messageOf returns what a field has, if that is bytes.
+func messageOf(field []byte) ([]byte, bool) {
+	_, kind, n := protowire.ConsumeTag(field)
+	if kind != protowire.BytesType {
+		return nil, false
+	}
+	value, _ := protowire.ConsumeBytes(field[n:])
+	return value, true
 }

@@ -87,6 +87,23 @@ func TestListCutShortIsAnError(t *testing.T) {
 	}
 }
 
+// managedFields are not even decoded; everything else of the metadata is.
+func TestListIsReadWithoutManagedFields(t *testing.T) {
+	list := aList(2)
+	list.Items[1].Finalizers, list.Items[1].GenerateName = []string{"one", "two"}, "web-"
+	want := list.DeepCopy()
+	for i := range list.Items {
+		list.Items[i].ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsV1: metav1.NewFieldsV1("{}")}, {Manager: "me"}}
+	}
+	got, err := decoded(encoded(t, list))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("list (-want +got):\n%s", diff)
+	}
+}
+
 func TestWhatIsNoListIsAnError(t *testing.T) {
 	status := &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure}
 	if _, err := decoded(encoded(t, status)); err == nil || !strings.Contains(err.Error(), `"Status"`) {
