@@ -104,8 +104,13 @@ type tableRun struct {
 // Processor time, which a busy machine changes less, is set beside what gobgp alone and a
 // bare list of the same objects need together. The router's and the API server's are not
 // in it.
+//
+// How long gobgp waits is a matter of chance. The fewer the prefixes, the more that counts.
 func tableTime(name string, n int) func(context.Context, *environment) ([]result, error) {
-	const turns = 2
+	turns := 4
+	if n == huge {
+		turns = 2
+	}
 	return func(ctx context.Context, e *environment) ([]result, error) {
 		r, err := e.readyForTable(ctx, name, n)
 		if err != nil {

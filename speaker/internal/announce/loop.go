@@ -186,22 +186,22 @@ func (l *Loop) Run(ctx context.Context) error {
 	settled, membersChanged := l.awaited()
 	ready := l.readiness()
 	var inquiries chan func() // nobody is answered before the first round
-	early := true             // something may have changed that routes depend on
+	due := true               // something may have changed that routes depend on
 	forget(l.Inventory.changed)
 	for {
-		early = l.takeNodes() || early
+		due = l.takeNodes() || due
 		if settled == nil {
 			l.round(ctx)
 			inquiries = l.inquiries
-		} else if early {
+		} else if due {
 			l.early()
 		}
-		early = false
+		due = false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-l.Inventory.changed:
-			early = true
+			due = true
 		case <-settled:
 			settled = nil
 		case <-membersChanged:
