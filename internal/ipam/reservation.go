@@ -20,6 +20,9 @@ type Reservation struct {
 	*lb.Reservation
 	// NamespaceLabels are those of its namespace. Nil: it has none.
 	NamespaceLabels labels.Set
+	// AnyNamespace has it count whatever namespaces a pool admits: it is not made for
+	// anybody's advantage.
+	AnyNamespace bool
 }
 
 // Reserve makes these the reservations for the Service, in place of those there were;
@@ -50,7 +53,7 @@ func (a *Allocator) Reserve(service lb.ServiceName, reservations []Reservation) 
 
 func sameReservations(a, b []Reservation) bool {
 	return slices.EqualFunc(a, b, func(x, y Reservation) bool {
-		return reflect.DeepEqual(x.Reservation, y.Reservation) && maps.Equal(x.NamespaceLabels, y.NamespaceLabels)
+		return reflect.DeepEqual(x.Reservation, y.Reservation) && x.AnyNamespace == y.AnyNamespace && maps.Equal(x.NamespaceLabels, y.NamespaceLabels)
 	})
 }
 
@@ -159,7 +162,7 @@ func (b *booking) absent(holders []*claimant) *lb.ServiceName {
 // admitsNamespace reports whether the pool of b may serve the namespace of r. Services
 // that the pool selects by label may be made there, and nothing more can be known.
 func (b *booking) admitsNamespace(r Reservation) bool {
-	return b.grant.pool != nil && b.grant.pool.AdmitsNamespace(r.Name.Namespace, r.NamespaceLabels)
+	return b.grant.pool != nil && (r.AnyNamespace || b.grant.pool.AdmitsNamespace(r.Name.Namespace, r.NamespaceLabels))
 }
 
 // prevailing returns the oldest reservation that can be in force, if there is one.

@@ -327,3 +327,30 @@ func TestReservedAddressesAreCounted(t *testing.T) {
 	d.unreserve("db")
 	want(ipam.Usage{AvailableIPv4: 4, AvailableIPv6: 2})
 }
+
+// What is kept from everybody is so in pools that admit other namespaces, too.
+func TestReservationOfAnyNamespace(t *testing.T) {
+	addr := netip.MustParseAddr("192.0.2.1")
+	both, ok := lb.MakeRange(addr, addr.Next())
+	if !ok {
+		t.Fatal("not a range")
+	}
+	for _, all := range []bool{false, true} {
+		a := ipam.New()
+		a.SetPools([]lb.Pool{{
+			Name: "a", AutoAssign: true, Ranges: []lb.Range{both},
+			Allocation: &lb.PoolAllocation{Namespaces: []string{"shop"}},
+		}})
+		nobody := lb.ServiceName{Namespace: "system", Name: "contested.192.0.2.1"}
+		a.Reserve(nobody, []ipam.Reservation{{
+			AnyNamespace: all,
+			Reservation:  &lb.Reservation{Name: lb.ReservationName(nobody), Service: nobody, Addresses: []netip.Addr{addr}},
+		}})
+		out := a.Assign(ipam.Claim{Service: &lb.Service{
+			Name: lb.ServiceName{Namespace: "shop", Name: "web"}, Families: []lb.Family{lb.IPv4},
+		}})
+		if given := out[0].Addresses[0] == addr; given == all {
+			t.Errorf("any namespace: %v; 192.0.2.1 is given: %v", all, given)
+		}
+	}
+}

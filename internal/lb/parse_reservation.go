@@ -5,6 +5,7 @@ package lb
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/herald-lb/herald/api/herald/v1alpha1"
@@ -22,6 +23,7 @@ func ParseReservation(o *v1alpha1.AddressReservation) (Reservation, []Problem) {
 		Service:        ServiceName{o.Namespace, o.Spec.ServiceName},
 		SharingKey:     o.Spec.SharingKey,
 		FromAnnotation: o.Labels[v1alpha1.LabelFromAnnotation] == "true",
+		ContestedBy:    strings.ReplaceAll(o.Labels[v1alpha1.LabelContested], "-", ":"),
 	}
 	if o.Status.ReleasedAt != nil {
 		r.ReleasedAt = o.Status.ReleasedAt.Time

@@ -36,6 +36,10 @@ type Reservation struct {
 	// FromAnnotation reports that the controller made the object because the Service
 	// asks for it, and keeps it in step with the Service.
 	FromAnnotation bool
+	// ContestedBy is the hardware address of a station outside the cluster that has the
+	// addresses, in the words of its label; then they are kept for nobody. Empty: there is
+	// none.
+	ContestedBy string
 }
 
 // ExpiresAt returns when the addresses are free for others, if the Service is not there

@@ -3,7 +3,10 @@
 package assign
 
 import (
+	"maps"
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
@@ -34,7 +37,11 @@ type custodian struct {
 	again func(lb.ServiceName, time.Duration)
 
 	deeds map[lb.ReservationName]*deed
-	named map[lb.ServiceName][]lb.ReservationName
+	// wishes are the addresses that Services ask for by name, and contested for whom
+	// those are kept that stations outside the cluster have: for nobody.
+	wishes    map[lb.ServiceName][]netip.Addr
+	contested map[netip.Addr]lb.ServiceName
+	named     map[lb.ServiceName][]lb.ReservationName
 	// restless are those whose status may have changed.
 	restless map[lb.ReservationName]struct{}
 	// states count the reservations. changed reports that they have changed since then.
@@ -50,6 +57,9 @@ type deed struct {
 	// released is since when the Service is not there. Zero: it is.
 	released time.Time
 	expired  bool
+	// wisher asks by name for an address that is contested: then it is not kept from
+	// anybody.
+	wisher   *lb.ServiceName
 	standing ipam.Standing
 	// told is the status that the API server has or will have, as far as it is ours.
 	told v1alpha1.AddressReservationStatus
@@ -58,7 +68,8 @@ type deed struct {
 func newCustodian(o reservations, a *ipam.Allocator, file func(filing), again func(lb.ServiceName, time.Duration)) *custodian {
 	return &custodian{
 		objects: o, ipam: a, file: file, again: again,
-		deeds:    map[lb.ReservationName]*deed{},
+		deeds:  map[lb.ReservationName]*deed{},
+		wishes: map[lb.ServiceName][]netip.Addr{}, contested: map[netip.Addr]lb.ServiceName{},
 		named:    map[lb.ServiceName][]lb.ReservationName{},
 		restless: map[lb.ReservationName]struct{}{},
 		states:   map[v1alpha1.ReservationState]int{},
@@ -102,9 +113,14 @@ func (c *custodian) look(name lb.ServiceName, present bool) []ipam.Outcome {
 		case ends:
 			c.again(name, end.Sub(now))
 		}
+		if c.contest(d); d.wisher != nil {
+			continue
+		}
 		reservation := d.Reservation
 		reservation.ReleasedAt = time.Time{} // makes no difference to ipam
-		valid = append(valid, ipam.Reservation{Reservation: &reservation, NamespaceLabels: c.objects.namespaceLabels(name.Namespace)})
+		valid = append(valid, ipam.Reservation{
+			Reservation: &reservation, NamespaceLabels: c.objects.namespaceLabels(name.Namespace), AnyNamespace: d.ContestedBy != "",
+		})
 	}
 	for _, gone := range c.named[name] {
 		// One made anew under its name may be for another Service.
@@ -148,8 +164,54 @@ func (d *deed) note(present bool, now time.Time) {
 	d.expired = !present && d.Expired(d.released, now)
 }
 
+// contest notes who asks for an address of the reservation, if that is contested.
+func (c *custodian) contest(d *deed) {
+	d.wisher = nil
+	if d.ContestedBy == "" {
+		return
+	}
+	for _, a := range d.Addresses {
+		c.contested[a] = d.Service
+		for name, wanted := range c.wishes {
+			if slices.Contains(wanted, a) && (d.wisher == nil || name.String() < d.wisher.String()) {
+				d.wisher = &name
+			}
+		}
+	}
+}
+
+// wish takes notice of the addresses that a Service asks for by name, nil for none: they
+// are given to it though a station outside the cluster has them, and then to others that
+// need not ask. The outcomes are ipam's.
+func (c *custodian) wish(name lb.ServiceName, addresses []netip.Addr) []ipam.Outcome {
+	old := c.wishes[name]
+	if slices.Equal(old, addresses) {
+		return nil
+	}
+	c.wishes[name] = addresses
+	if len(addresses) == 0 {
+		delete(c.wishes, name)
+	}
+	kept := map[lb.ServiceName]struct{}{}
+	for _, a := range slices.Concat(old, addresses) {
+		if nobody, ok := c.contested[a]; ok {
+			kept[nobody] = struct{}{}
+		}
+	}
+	var outcomes []ipam.Outcome
+	for _, nobody := range slices.SortedFunc(maps.Keys(kept), compareServices) {
+		outcomes = append(outcomes, c.look(nobody, false)...)
+	}
+	return outcomes
+}
+
+func compareServices(a, b lb.ServiceName) int { return strings.Compare(a.String(), b.String()) }
+
 func (c *custodian) forget(name lb.ReservationName) {
 	c.count(c.deeds[name].told.State, -1)
+	for _, a := range c.deeds[name].Addresses {
+		delete(c.contested, a)
+	}
 	delete(c.deeds, name)
 	delete(c.restless, name)
 }
@@ -212,7 +274,7 @@ func (c *custodian) report() {
 	now := time.Now()
 	for name := range c.restless {
 		d := c.deeds[name]
-		if d.expired && d.FromAnnotation {
+		if d.expired && (d.FromAnnotation || d.ContestedBy != "") {
 			c.file(filing{name: name, uid: types.UID(d.UID), remove: true})
 			continue
 		}

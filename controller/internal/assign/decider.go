@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"reflect"
 	"runtime/debug"
 	"slices"
@@ -149,14 +150,15 @@ func (d *decider) takeOver(ctx context.Context) {
 	}
 	caughtUp := time.Since(started)
 	d.configure()
-	d.custody.takeOver(d.present)
 	sightings := map[lb.ServiceName]sighting{}
 	var claims []ipam.Claim
 	for _, s := range d.objects.services() {
 		seen := d.sight(s)
 		sightings[seen.claim.Service.Name] = seen
+		d.custody.wish(seen.claim.Service.Name, seen.wishes())
 		claims = append(claims, seen.claim)
 	}
+	d.custody.takeOver(d.present)
 	for out := range d.ipam.TakeOver(claims) {
 		d.write(out[0], sightings[out[0].Service])
 		d.apply(out[1:])
@@ -233,6 +235,11 @@ func (d *decider) reconcile(name lb.ServiceName) {
 	s, ok := d.objects.service(name)
 	ours := ok && d.owns(s)
 	k, isKnown := d.known[name]
+	var seen sighting
+	if ok {
+		seen = d.sight(s)
+	}
+	d.apply(d.custody.wish(name, seen.wishes()))
 	d.apply(d.custody.look(name, ours))
 	if isKnown && (!ok || k.uid != s.UID) {
 		d.release(name)
@@ -242,11 +249,10 @@ func (d *decider) reconcile(name lb.ServiceName) {
 		if !isKnown {
 			d.outbox.pace.arrive()
 		}
-		seen := d.sight(s)
 		d.assign(seen)
 		d.custody.keep(seen.claim)
 	case ok:
-		d.assign(d.sight(s)) // another implementation's: only what it has is of interest
+		d.assign(seen) // another implementation's: only what it has is of interest
 	case isKnown && k.reason != lb.ReasonOtherClass:
 		d.outbox.clear(name, k.uid)
 	}
@@ -274,6 +280,14 @@ func (d *decider) sight(s *corev1.Service) sighting {
 		}
 	}
 	return seen
+}
+
+// wishes returns the addresses that our Service asks for by name.
+func (s sighting) wishes() []netip.Addr {
+	if s.claim.Service == nil || s.claim.Foreign || s.claim.Invalid != "" {
+		return nil
+	}
+	return s.claim.Service.Requested
 }
 
 // assign makes the claim the Service's current one.

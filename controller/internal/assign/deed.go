@@ -54,6 +54,12 @@ func (d *deed) verdict() (v1alpha1.ReservationState, lb.Reason, string) {
 	case d.expired:
 		return v1alpha1.ReservationExpired, lb.ReasonExpired, fmt.Sprintf(
 			"Service %s was away for longer than %s, and others may have %s", d.Service, d.TTL, join(d.Addresses))
+	case d.wisher != nil:
+		return v1alpha1.ReservationRefused, lb.ReasonAddressInUse, fmt.Sprintf(
+			"Service %s asks for %s by name, and it is not kept from it, although the station %s has it", d.wisher, join(d.Addresses), d.ContestedBy)
+	case d.ContestedBy != "" && s.Held:
+		return v1alpha1.ReservationHeld, s.Reason, fmt.Sprintf(
+			"no Service is given %s unless it asks for it by name: the station %s has it", join(d.Addresses), d.ContestedBy)
 	case s.Bound:
 		return v1alpha1.ReservationBound, s.Reason, s.Message
 	case s.Held:

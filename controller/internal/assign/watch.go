@@ -67,7 +67,7 @@ func watch(c *kube.Client, namespace string) (*watched, error) {
 	w.peers = configInformer(w, &failed, c.BGPPeers, namespace)
 	w.bfd = configInformer(w, &failed, c.BFDProfiles, namespace)
 	w.communities = configInformer(w, &failed, c.Communities, namespace)
-	w.kept = informerOf(w, &failed, c.AddressReservations, allReservations(),
+	w.kept = informerOf(w, &failed, c.AddressReservations, allReservations(namespace),
 		func(r *v1alpha1.AddressReservation) key { return key{r.Namespace, r.Spec.ServiceName} })
 	w.nodesOf = informerOf(w, &failed, c.Nodes, kube.Watched[*corev1.Node]{Trim: onlyLabels},
 		func(*corev1.Node) key { return key{} })
@@ -92,9 +92,16 @@ func loadBalancers() kube.Watched[*corev1.Service] {
 // indexService finds reservations by the Service they are for.
 const indexService = "service"
 
-func allReservations() kube.Watched[*v1alpha1.AddressReservation] {
+// allReservations are those of all namespaces. That an address is contested can be said
+// in the speakers' own namespace only.
+func allReservations(speakers string) kube.Watched[*v1alpha1.AddressReservation] {
 	return kube.Watched[*v1alpha1.AddressReservation]{
-		Trim: func(r *v1alpha1.AddressReservation) { r.Annotations = nil },
+		Trim: func(r *v1alpha1.AddressReservation) {
+			r.Annotations = nil
+			if r.Namespace != speakers {
+				delete(r.Labels, v1alpha1.LabelContested)
+			}
+		},
 		Indexes: map[string]func(*v1alpha1.AddressReservation) []string{
 			indexNamespace: func(r *v1alpha1.AddressReservation) []string { return []string{r.Namespace} },
 			indexService: func(r *v1alpha1.AddressReservation) []string {
@@ -196,7 +203,7 @@ func (w *watched) catchUp(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return catchUp(ctx, w.client.Services, loadBalancers(), w.servicesOf) })
 	group.Go(func() error { return catchUp(ctx, w.client.Namespaces, allNamespaces(), w.namespaces) })
-	group.Go(func() error { return catchUp(ctx, w.client.AddressReservations, allReservations(), w.kept) })
+	group.Go(func() error { return catchUp(ctx, w.client.AddressReservations, allReservations(w.namespace), w.kept) })
 	group.Go(func() error {
 		return catchUp(ctx, w.client.IPAddressPools, kube.Watched[*v1beta1.IPAddressPool]{Namespace: w.namespace}, w.pools)
 	})

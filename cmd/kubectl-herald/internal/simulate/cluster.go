@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,9 +62,22 @@ func (o options) read(ctx context.Context, c *kube.Client, now time.Time) (whati
 	}
 	for _, found := range reservations {
 		r, _ := lb.ParseReservation(found) // one with problems keeps nothing
-		s.Reservations = append(s.Reservations, ipam.Reservation{Reservation: &r, NamespaceLabels: labelsOf[found.Namespace]})
+		contested := r.ContestedBy != "" && found.Namespace == o.namespace
+		if contested && slices.ContainsFunc(r.Addresses, func(a netip.Addr) bool { return wished(s.Claims, a) }) {
+			continue // as the controller does
+		}
+		s.Reservations = append(s.Reservations, ipam.Reservation{
+			Reservation: &r, NamespaceLabels: labelsOf[found.Namespace], AnyNamespace: contested,
+		})
 	}
 	return s, nil
+}
+
+// wished reports whether one of our Services asks for an address by name.
+func wished(claims []ipam.Claim, a netip.Addr) bool {
+	return slices.ContainsFunc(claims, func(c ipam.Claim) bool {
+		return !c.Foreign && c.Invalid == "" && slices.Contains(c.Service.Requested, a)
+	})
 }
 
 // object is what all API types are.
