@@ -153,7 +153,8 @@ func TestAssemble(t *testing.T) {
 	want := []string{
 		"health server", "metrics server", "services", "endpoint slices", "nodes", "address pools", "advertisements",
 		"statuses of this node", "peers", "BGP advertisements", "BFD profiles", "communities", "secrets", "BGP statuses of this node",
-		"links", "layer2", "contests", "bgp", "bfd", "guards", "events", "statuses", "bgp statuses", "configuration state",
+		"contest records of all nodes",
+		"links", "layer2", "contests", "contest records", "bgp", "bfd", "guards", "events", "statuses", "bgp statuses", "configuration state",
 		"sessions", "exclusions", "beginning",
 		"watch", "vigil", "self-check", "announcements",
 		"bgp farewell", "gossip",

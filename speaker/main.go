@@ -76,7 +76,11 @@ func assemble(f *flags, begun *beginning, log *slog.Logger) ([]run.Task, error) 
 	statuses := newStatuses(f, client, log)
 	statuses.bgp.After = begun.over
 	routing := newRouting(log, registry)
-	watches, err := newWatches(client, f.options.Namespace, inventory, statuses)
+	records := announce.NewContestRecords(announce.ContestRecordsConfig{
+		Node: lb.NodeName(f.node), Namespace: f.options.Namespace, API: client.AddressReservations,
+		Contests: contests, Inventory: inventory, Log: log,
+	})
+	watches, err := newWatches(client, f.options.Namespace, inventory, statuses, records)
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +118,7 @@ func assemble(f *flags, begun *beginning, log *slog.Logger) ([]run.Task, error) 
 		run.Task{Name: "links", Run: links.Run},
 		run.Task{Name: "layer2", Run: announcer.Run},
 		run.Task{Name: "contests", Run: contests.Run},
+		run.Task{Name: "contest records", Run: records.Run},
 		run.Task{Name: "bgp", Run: routing.router.Run},
 		run.Task{Name: "bfd", Run: routing.bfd.Run},
 		run.Task{Name: "guards", Run: routing.guards.Run},

@@ -10,6 +10,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/herald-lb/herald/api/herald/v1alpha1"
 	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/api/v1beta2"
 	"github.com/herald-lb/herald/internal/kube"
@@ -25,7 +26,7 @@ type watches struct {
 	tasks         []run.Task
 }
 
-func newWatches(c *kube.Client, namespace string, inventory *announce.Inventory, statuses statuses) (*watches, error) {
+func newWatches(c *kube.Client, namespace string, inventory *announce.Inventory, statuses statuses, records *announce.ContestRecords) (*watches, error) {
 	w, trimmer := new(watches), new(announce.Trimmer)
 	err := errors.Join(
 		watch(w, "services", c.Services, kube.Watched[*corev1.Service]{
@@ -41,6 +42,9 @@ func newWatches(c *kube.Client, namespace string, inventory *announce.Inventory,
 			Namespace: namespace, LabelSelector: statuses.layer2.Selector(),
 		}, statuses.layer2.OnStatus),
 		watchBGP(w, c, namespace, inventory, statuses.bgp),
+		aside(w, "contest records of all nodes", c.AddressReservations, kube.Watched[*v1alpha1.AddressReservation]{
+			Namespace: namespace, LabelSelector: announce.ContestRecordsSelector,
+		}, records.OnReservation),
 	)
 	return w, err
 }
@@ -82,6 +86,19 @@ func configure[T runtime.Object](w *watches, name string, r kube.Resource[T], wa
 		return err
 	}
 	w.configuration = append(w.configuration, informer)
+	w.tasks = append(w.tasks, run.Task{Name: name, Run: func(ctx context.Context) error { return informer.Run(ctx) }})
+	return nil
+}
+
+// aside adds an informer of objects that nothing has to wait for.
+func aside[T runtime.Object](w *watches, name string, r kube.Resource[T], watched kube.Watched[T], onChange func(old, now T)) error {
+	informer, err := r.Informer(watched)
+	if err != nil {
+		return err
+	}
+	if err := informer.OnChange(onChange); err != nil {
+		return err
+	}
 	w.tasks = append(w.tasks, run.Task{Name: name, Run: func(ctx context.Context) error { return informer.Run(ctx) }})
 	return nil
 }

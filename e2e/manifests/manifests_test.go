@@ -221,6 +221,7 @@ func TestPermissions(t *testing.T) {
 			"metallb.io/{servicebgpstatuses,servicel2statuses} create,delete,list,watch",
 			"metallb.io/{servicebgpstatuses/status,servicel2statuses/status} patch", "/{secrets} list,watch",
 			"metallb.io/{configurationstates} create,list,patch,watch", "metallb.io/{configurationstates/status} patch",
+			"herald-lb.io/{addressreservations} create,delete,list,patch,watch",
 		},
 	}
 	got := map[string][]string{}

@@ -96,7 +96,9 @@ type ContestsConfig struct {
 	Policy    ContestPolicy
 	Inventory *Inventory
 	Events    Events
-	Log       *slog.Logger
+	// Told is told of contests that begin and end; nil is nobody. It is set before Run.
+	Told func(netip.Addr, contest.Change)
+	Log  *slog.Logger
 }
 
 // NewContests returns Contests that look at nothing yet.
@@ -324,6 +326,9 @@ func (c *Contests) tell(a netip.Addr, by contest.Station, change contest.Change)
 	case contest.Ended:
 		c.Log.Info("no other station has an address any more", lb.LogKeyIP, a, "mac", mac)
 		c.event(a, corev1.EventTypeNormal, eventSettled, fmt.Sprintf("%s is no longer used by the station %s", a, mac))
+	}
+	if c.Told != nil {
+		c.Told(a, change)
 	}
 	c.Inventory.again([]layer2.Announcement{{Address: a}})
 }
