@@ -135,14 +135,7 @@ func assemble(f *flags, begun *beginning, log *slog.Logger) ([]run.Task, error) 
 			run.Task{Name: "watch", Run: others.bfd.Run},
 			run.Task{Name: "vigil", Run: others.vigil.Run},
 		)
-		if f.selfcheckInterval != 0 {
-			check := announce.NewSelfCheck(announce.SelfCheckConfig{
-				Interval: f.selfcheckInterval, Pace: f.selfcheckPace,
-				Loop: loop, LAN: announcer, Inventory: inventory, Events: events, Log: log,
-			})
-			registry.MustRegister(check)
-			tasks = append(tasks, run.Task{Name: "self-check", Run: check.Run})
-		}
+		tasks = append(tasks, selfCheck(f, loop, announcer)...)
 	}
 	tasks = append(tasks,
 		run.Task{Name: "announcements", Run: loop.Run},

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/internal/run"
 	"github.com/herald-lb/herald/speaker/internal/announce"
 	"github.com/herald-lb/herald/speaker/internal/bfd"
 	"github.com/herald-lb/herald/speaker/internal/gossip"
@@ -72,3 +73,16 @@ type patientLAN struct {
 
 // Renew announces all addresses again.
 func (p patientLAN) Renew() { p.speakers.loop.Renew() }
+
+// selfCheck returns what asks whether other speakers answer, unless that is turned off.
+func selfCheck(f *flags, loop *announce.Loop, lan *layer2.Announcer) []run.Task {
+	if f.selfcheckInterval == 0 {
+		return nil
+	}
+	check := announce.NewSelfCheck(announce.SelfCheckConfig{
+		Interval: f.selfcheckInterval, Pace: f.selfcheckPace,
+		Loop: loop, LAN: lan, Inventory: loop.Inventory, Events: loop.Events, Log: loop.Log,
+	})
+	loop.Registerer.MustRegister(check)
+	return []run.Task{{Name: "self-check", Run: check.Run}}
+}

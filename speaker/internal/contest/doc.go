@@ -9,6 +9,10 @@
 // and then looked into. Who still answers when there has been time to hear of our
 // announcement is a contestant, and stays one until it has been silent for a while.
 //
+// A [Ledger] keeps what is found in a record that outlasts the Service that has the
+// address, and the process: what is to be written, and which addresses to ask for that
+// nobody announces any more.
+//
 // It must not know what is done about a contested address, nor how the LAN is asked.
 // The package is pure: it is passed the time, and starts no goroutine.
 package contest
