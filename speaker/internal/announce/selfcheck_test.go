@@ -232,7 +232,7 @@ func TestSilentOwnerIsReported(t *testing.T) {
 		a := c.theirs[0]
 		name := "default/" + c.service(a)
 		c.lan.set(a)
-		time.Sleep(2 * checkInterval)
+		time.Sleep(3 * checkInterval)
 		c.expectEvents(name + " OwnerNotAnswering uid-" + c.service(a))
 		c.expectSilent(a)
 		c.expectAnnounced(slices.DeleteFunc(c.layer2.addresses(), func(x string) bool { return x == a })...) // it takes nothing over
@@ -292,7 +292,7 @@ func TestLinkWithoutNodeAddresses(t *testing.T) {
 			check(t, lan[:1], func(c *checking) {
 				c.lan.hears(others, questionTakes)
 				c.lan.set(c.theirs[0])
-				time.Sleep(2 * checkInterval)
+				time.Sleep(3 * checkInterval)
 				var want []string
 				if others {
 					want = []string{"default/" + c.service(c.theirs[0]) + " OwnerNotAnswering uid-" + c.service(c.theirs[0])}
@@ -317,7 +317,7 @@ func TestWhereToAsk(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			check(t, test.subnets, func(c *checking) {
-				time.Sleep(2 * checkInterval)
+				time.Sleep(3 * checkInterval)
 				if asked := c.lan.questions(); (len(asked) > 0) != test.asks {
 					t.Errorf("%d questions, want some: %v", len(asked), test.asks)
 				}
@@ -331,7 +331,7 @@ func TestOwnerGoes(t *testing.T) {
 	check(t, lan, func(c *checking) {
 		a := c.theirs[0]
 		c.lan.set(a)
-		time.Sleep(2 * checkInterval)
+		time.Sleep(3 * checkInterval)
 		c.expectSilent(a)
 		c.events.take()
 		c.members.set("b")
@@ -346,7 +346,7 @@ func TestOwnerGoes(t *testing.T) {
 			}
 		}
 		c.lan.questions()
-		time.Sleep(2 * checkInterval)
+		time.Sleep(3 * checkInterval)
 		if diff := cmp.Diff(0, len(c.lan.questions())); diff != "" {
 			t.Errorf("questions about addresses of this node (-want +got):\n%s", diff)
 		}

@@ -79,9 +79,10 @@ type doubt struct {
 	ask      time.Time // when to ask next
 }
 
-// Over says whether there is a new walk to begin with Begin.
+// Over says whether there is a new walk to begin with Begin. One without addresses is over
+// at once.
 func (m *Machine) Over(now time.Time) bool {
-	return m.seen == len(m.walk) && now.Sub(m.begun) >= m.interval
+	return len(m.walk) == 0 || m.seen == len(m.walk) && now.Sub(m.begun) >= m.interval
 }
 
 // Begin begins a walk over all addresses there are, which it keeps. It takes the interval,
