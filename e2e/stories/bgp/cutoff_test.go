@@ -123,7 +123,9 @@ func (s *story) cutOff(addresses [2]netip.Addr, i int) (o outage, err error) {
 	for k, record := range records {
 		s.awaitAnswers(record, 100)
 		err = errors.Join(err, fair(s.routers[k], shares(record, without), left))
-		o.length[k], o.late = s.waited(record, cut), max(o.late, record.Late())
+		waited, early := s.waited(record, cut)
+		err = errors.Join(err, early)
+		o.length[k], o.late = waited, max(o.late, record.Late())
 	}
 	s.must(node.Rejoin())
 	for k, r := range s.routers {
@@ -142,21 +144,24 @@ func (s *story) isolate(node *lab.Node) time.Time {
 	return cut
 }
 
-// waited returns how long after the cut a question was asked that was not answered.
-func (s *story) waited(record *probe.Probe, cut time.Time) (longest time.Duration) {
+// waited returns how long after the cut a question was asked that was not answered. The
+// error tells of those that were asked before it.
+func (s *story) waited(record *probe.Probe, cut time.Time) (longest time.Duration, err error) {
 	s.Helper()
 	failures := record.Failures()
 	if len(failures) == 0 {
 		s.Error("nothing was asked of the node when it was cut off: the story shows nothing")
 	}
+	early := 0
 	for _, f := range failures {
 		after := f.Asked.Sub(cut).Round(time.Millisecond)
 		if after < -tolerable {
-			s.Errorf("a question asked %v before the cut was not answered: %v", -after, f.Err)
+			early++
+			err = fmt.Errorf("%d questions were not answered before the cut, the last one asked %v before it: %w", early, -after, f.Err)
 		}
 		longest = max(longest, after)
 	}
-	return longest
+	return longest, err
 }
 
 // fair returns an error unless each of these nodes, and no other, gives its part of the
