@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package kube is Herald's adapter to the Kubernetes API: REST clients for the few
-// kinds both binaries need, informers that trim objects on arrival, status patches,
-// and Events.
+// kinds both binaries need, informers that trim objects while they arrive (ADR 0027),
+// status patches, and Events.
 //
 // It uses plain REST clients instead of the generated clientset, which would link
 // every API group into the binaries and double their memory. It knows no rule of

@@ -32,7 +32,8 @@
 //   - A session that comes or goes concerns all Services: their statuses tell what lasts,
 //     at a pace (ADR 0029).
 //   - The loop never waits for the API server. Events and statuses are written in the
-//     background, bounded, and retried there.
+//     background, bounded, and retried there; those of routes, of a start, after the
+//     routers know ([Statuses.After]).
 //   - Services of another loadBalancerClass do not exist here.
 //
 // # Handover
