@@ -69,7 +69,7 @@ func statOf(pid int) ([]string, error) {
 	}
 	// The second field is the program's name in parentheses and may contain blanks.
 	var fields []string
-	for _, f := range bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]) {
+	for f := range bytes.FieldsSeq(stat[bytes.LastIndexByte(stat, ')')+1:]) {
 		fields = append(fields, string(f))
 	}
 	return fields, nil

@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -68,14 +70,11 @@ func tally(breaks []float64) string {
 	for _, n := range breaks {
 		counts[n]++
 	}
-	text := ""
-	for n := 0.0; len(counts) > 0; n++ {
-		if counts[n] > 0 {
-			text += fmt.Sprintf(", %d of them %.0f times", counts[n], n)
-			delete(counts, n)
-		}
+	var words []string
+	for _, n := range slices.Sorted(maps.Keys(counts)) {
+		words = append(words, fmt.Sprintf("%.0f times: %d of them", n, counts[n]))
 	}
-	return text[min(2, len(text)):]
+	return strings.Join(words, ", ")
 }
 
 // leaveInTurn puts load on and has every node leave once.

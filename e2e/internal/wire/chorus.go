@@ -49,10 +49,10 @@ func (c *Chorus) Hear(at time.Time, frame []byte) {
 func (c *Chorus) Listen(ctx context.Context, next func(context.Context) (at time.Time, frame []byte, err error)) error {
 	for {
 		at, frame, err := next(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil //nolint:nilerr // the end that was wanted
+			}
 			return err
 		}
 		c.Hear(at, frame)

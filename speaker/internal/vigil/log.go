@@ -33,6 +33,8 @@ func (v *Vigil) log(n suspect.Note) {
 // Where processors are scarce it is late every second; the metric counts all of that.
 const doubtPause = time.Minute
 
+const doubted = "this process was late, it doubts itself"
+
 // doubts are what has been said of this process having been late.
 type doubts struct {
 	told   time.Time // when at Info last
@@ -44,10 +46,10 @@ func (v *Vigil) logDoubt(n suspect.Note, now time.Time) {
 	d := &v.doubts
 	if !d.told.IsZero() && now.Sub(d.told) < doubtPause {
 		d.untold++
-		v.Log.Debug(explain(n.Event), lb.LogKeyMember, n.Node, logKeyCause, n.Cause.String())
+		v.Log.Debug(doubted, lb.LogKeyMember, n.Node, logKeyCause, n.Cause.String())
 		return
 	}
-	v.Log.Info(explain(n.Event), lb.LogKeyMember, n.Node, logKeyCause, n.Cause.String(), logKeyUntold, d.untold)
+	v.Log.Info(doubted, lb.LogKeyMember, n.Node, logKeyCause, n.Cause.String(), logKeyUntold, d.untold)
 	d.told, d.untold = now, 0
 }
 
@@ -67,7 +69,7 @@ func explain(e suspect.Event) string {
 	case suspect.Returned:
 		return "speaker is back"
 	case suspect.Doubted:
-		return "this process was late, it doubts itself"
+		return doubted
 	case suspect.Accused:
 		return "others have taken over from this node, which is alive"
 	}
