@@ -74,7 +74,7 @@ type Members struct {
 	// exchanged says that another member has told us all facts.
 	exchanged bool
 	compared  comparison
-	left      map[lb.NodeName]struct{} // those that took their leave, until they are back
+	left      map[lb.NodeName]struct{} // those that have taken their leave, until they are back
 	known     map[lb.NodeName]string   // where each member is reached that has been seen
 }
 
@@ -204,15 +204,11 @@ func (m *Members) note(n *memberlist.Node, event string, alive bool) {
 		return // we are alive until we are gone, also while leaving
 	}
 	m.mu.Lock()
-	delete(m.left, name)
-	switch {
-	case alive:
+	if alive {
 		m.alive[name] = struct{}{}
 		m.known[name] = addressOf(n)
-	case n.State == memberlist.StateLeft:
-		m.left[name] = struct{}{}
-		fallthrough
-	default:
+		delete(m.left, name)
+	} else {
 		delete(m.alive, name)
 	}
 	count := len(m.alive)

@@ -80,6 +80,33 @@ func TestLeaveIsHeardAtOnce(t *testing.T) {
 		rest := []*member{c.members[0], c.members[1], c.members[3], c.members[4]}
 		heard := c.awaitAlive(0, rest, 0, 1, 3, 4)
 		t.Logf("left in %s, heard by all %s later", took, heard)
+		for _, m := range rest {
+			if !m.Left(leaver.name) {
+				t.Errorf("for %s it has died", m.name)
+			}
+		}
+	})
+}
+
+// A member that dies has not taken its leave, also when it has done so before.
+func TestDeathIsNoLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3)
+		defer c.close()
+		c.awaitAlive(2*time.Second, c.members, 0, 1, 2)
+		c.leave(c.members[2])
+		c.start(2)
+		c.awaitAlive(3*time.Second, c.members, 0, 1, 2)
+		c.net.move(1, ipOf(2)) // nobody hears the farewell
+		c.leave(c.members[2])
+		c.members[2].cancel = nil
+		rest := c.members[:2]
+		c.awaitAlive(time.Minute, rest, 0, 1)
+		for _, m := range rest {
+			if m.Left(c.members[2].name) {
+				t.Errorf("for %s it has taken its leave", m.name)
+			}
+		}
 	})
 }
 

@@ -18,17 +18,43 @@ import (
 const messageRoom = 1024
 
 // Kinds of messages between speakers: the first byte of each.
-const kindTold = 't'
+const (
+	kindTold    = 't'
+	kindLeaving = 'l' // the speaker of that name takes its leave
+)
 
 // Tell sends a short message to all speakers that have been members since Run began,
 // also to those that seem dead, in a datagram each: at once, and without a promise that
 // it arrives. It keeps nothing of b.
-func (m *Members) Tell(b []byte) {
+func (m *Members) Tell(b []byte) { m.send(append([]byte{kindTold}, b...)) }
+
+// takeLeave says that this speaker goes in good order, before it does. memberlist knows that
+// of others and does not say so: of the node that it passes to NotifyLeave, State is never
+// set. One of two datagrams may be lost.
+func (m *Members) takeLeave() {
+	for range 2 {
+		m.send(append([]byte{kindLeaving}, m.config.Node...))
+	}
+}
+
+// hearLeave takes note that a speaker takes its leave.
+func (m *Members) hearLeave(name lb.NodeName) {
+	m.mu.Lock()
+	_, known := m.known[name]
+	if known {
+		m.left[name] = struct{}{}
+	}
+	m.mu.Unlock()
+	if known {
+		ring(m.changed) // memberlist may have been first
+	}
+}
+
+func (m *Members) send(message []byte) {
 	list := m.list.Load()
 	if list == nil {
 		return
 	}
-	message := append([]byte{kindTold}, b...)
 	for name, address := range m.knownAddresses() {
 		if err := list.SendToAddress(memberlist.Address{Addr: address, Name: string(name)}, message); err != nil {
 			m.log.Debug("message not sent", lb.LogKeyMember, name, lb.LogKeyError, err)
@@ -39,8 +65,8 @@ func (m *Members) Tell(b []byte) {
 // Told has the messages that others have told.
 func (m *Members) Told() <-chan []byte { return m.told }
 
-// Left says whether the speaker took its leave when it ceased to be a member: it is
-// not dead, and goes on answering until others do.
+// Left says of a speaker that is not alive whether it has taken its leave: it is not dead,
+// and goes on answering until others do.
 func (m *Members) Left(name lb.NodeName) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -77,16 +103,19 @@ var _ memberlist.Delegate = messages{}
 
 // NotifyMsg takes a message.
 func (d messages) NotifyMsg(b []byte) {
-	if len(b) > 0 && b[0] == kindFact {
+	if len(b) == 0 {
+		return
+	}
+	switch b[0] {
+	case kindFact:
 		d.members.hearRumour(b)
-		return
-	}
-	if len(b) == 0 || b[0] != kindTold {
-		return
-	}
-	select {
-	case d.members.told <- slices.Clone(b[1:]):
-	default:
+	case kindLeaving:
+		d.members.hearLeave(lb.NodeName(b[1:]))
+	case kindTold:
+		select {
+		case d.members.told <- slices.Clone(b[1:]):
+		default:
+		}
 	}
 }
 

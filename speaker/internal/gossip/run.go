@@ -45,6 +45,7 @@ func (m *Members) Run(ctx context.Context) error {
 	if m.config.Leaving != nil {
 		wait = m.config.Leaving.Depart()
 	}
+	m.takeLeave()
 	if err := list.Leave(leaveTimeout); err != nil {
 		m.log.Warn("farewell not heard, others must notice by themselves", lb.LogKeyError, err)
 	}

@@ -103,14 +103,16 @@ func (m *Machine) Members(alive map[lb.NodeName]struct{}, left func(lb.NodeName)
 		}
 	}
 	for name, n := range m.nodes {
-		if _, ok := alive[name]; ok || !n.member {
+		if _, ok := alive[name]; ok {
 			continue
 		}
+		was := n.member
 		n.member = false
 		switch {
-		case left(name):
+		case (was || n.present()) && left(name):
 			*n = node{watched: n.watched, session: n.session}
 			m.out.Changed = true
+		case !was:
 		case n.session: // gossip errs: we hear it
 			m.out.Seek = append(m.out.Seek, name)
 		case n.standing == trusted:
@@ -154,6 +156,8 @@ func (m *Machine) Down(name lb.NodeName, silent, late bool, now time.Time) {
 	switch {
 	case silent && n.standing == suspected && n.toldGone:
 		m.bury(n, now)
+	case !silent && n.standing == trusted && !n.member:
+		m.suspect(name, n, ByGossip, now) // it ends, and its farewell was lost
 	case !silent || n.standing != trusted:
 	case late:
 		m.note(Doubted, name, BySession)

@@ -211,6 +211,18 @@ func TestDoubts(t *testing.T) {
 			w.Members(names("c"), func(n lb.NodeName) bool { return n == "b" }, w.now)
 			w.Down("b", false, false, w.now)
 		}, []lb.NodeName{"c"}},
+		"left, as is known when gossip has missed it": {[]lb.NodeName{"b", "c"}, func(w *world) {
+			w.Up("b")
+			w.Members(names("c"), nobodyLeft, w.now)
+			w.expectPresent("b", "c")
+			w.Members(names("c"), func(n lb.NodeName) bool { return n == "b" }, w.now)
+		}, []lb.NodeName{"c"}},
+		"left, and its farewell was lost": {[]lb.NodeName{"b", "c"}, func(w *world) {
+			w.Up("b")
+			w.Members(names("c"), nobodyLeft, w.now)
+			w.Down("b", false, false, w.now)
+			w.answered("b", suspect.Nobody, true)
+		}, []lb.NodeName{"c"}},
 		"left and came back": {[]lb.NodeName{"b", "c"}, func(w *world) {
 			w.Members(names("c"), func(n lb.NodeName) bool { return n == "b" }, w.now)
 			w.Members(names("b", "c"), nobodyLeft, w.now)
