@@ -9,6 +9,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // givenSquatter gives the client addresses out of a pool, as somebody does who
@@ -86,6 +89,11 @@ func TestSquattedAddressIsNotGiven(t *testing.T) {
 			s.expectEvent("first", "AddressContested", addr.String())
 		}
 		s.expectContested(squatted, true)
+		mac, err := s.client.MAC(lanLink)
+		s.must(err)
+		for _, addr := range squatted {
+			s.expectSaidContested("first", addr.String()+" is also used by the station "+mac.String())
+		}
 
 		s.deleteService("first")
 		s.givenService("second", f, fromPool(p))
@@ -103,6 +111,18 @@ func TestSquattedAddressIsNotGiven(t *testing.T) {
 		s.expectContested(squatted, false)
 		s.expectAddresses("third", squatted)
 		s.expectReachable(squatted)
+	})
+}
+
+// expectSaidContested waits for the condition of a Service that says so.
+func (s *story) expectSaidContested(name, words string) {
+	s.Helper()
+	s.await(patience, fmt.Sprintf("%s to say %q", name, words), func() error {
+		c := meta.FindStatusCondition(s.service(name).Status.Conditions, "herald-lb.io/Contested")
+		if c == nil || c.Status != metav1.ConditionTrue || !strings.Contains(c.Message, words) {
+			return fmt.Errorf("its condition is %+v", c)
+		}
+		return nil
 	})
 }
 

@@ -273,3 +273,16 @@ func notAdmitted(p *pool, c *claimant) string {
 	return fmt.Sprintf("serviceAllocation of pool %s does not select this Service: %s",
 		p.Name, p.Exclusion(s.Name.Namespace, c.claim.NamespaceLabels, s.Labels))
 }
+
+// Holders returns the Services that have an address, the oldest first.
+func (a *Allocator) Holders(addr netip.Addr) []lb.ServiceName {
+	t, ok := a.tenancies[addr]
+	if !ok {
+		return nil
+	}
+	names := make([]lb.ServiceName, len(t.holders))
+	for i, h := range t.holders {
+		names[i] = h.name()
+	}
+	return names
+}

@@ -87,7 +87,7 @@ func (r Reason) Help() string { //nolint:funlen // a line for each reason
 	case ReasonTakingOver:
 		return "The controller has just begun to lead and gives nothing before it has taken over every address in use; wait, or see in its log what delays it."
 	case ReasonContested:
-		return "A station that is not part of the cluster has the address, too, and the speakers leave it to that station, as --contested-address=yield asks; the Event AddressContested names its hardware address: find it, or take the address out of the pool."
+		return "A station that is not part of the cluster has the address, too, and with --contested-address=yield the speakers leave it to that station; the condition herald-lb.io/Contested and the Event AddressContested name its hardware address: find it, or take the address out of the pool."
 	}
 	return "The reason is unknown to this version."
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/herald-lb/herald/api/herald/v1alpha1"
@@ -31,6 +32,12 @@ func TestContestedAddress(t *testing.T) {
 		s.want(web, "192.0.2.1")
 		r := s.reservation("contested.192.0.2.1", squatted(10*time.Minute, "192.0.2.1"))
 		s.want(web, "192.0.2.1")
+		s.wantContested(web, "192.0.2.1 is also used by the station 02:ff:00:00:00:00")
+		s.start()
+		s.wantContested(web, "192.0.2.1 is also used by the station 02:ff:00:00:00:00")
+		s.unreserve(r)
+		s.wantContested(web, "")
+		s.reservation("contested.192.0.2.1", squatted(10*time.Minute, "192.0.2.1"))
 		s.remove(web)
 		s.wantReservation(r, "Held Accepted")
 		second := s.create("second")
@@ -44,6 +51,7 @@ func TestContestedAddress(t *testing.T) {
 			t.Errorf("the condition of who has asked is %s", got)
 		}
 		s.wantReservation(r, "Refused AddressInUse")
+		s.wantContested(asking, "192.0.2.1 is also used")
 		s.start()
 		s.want(asking, "192.0.2.1")
 		s.remove(asking)
@@ -58,6 +66,19 @@ func TestContestedAddress(t *testing.T) {
 		s.unreserve(r)
 		s.want(late, "192.0.2.1")
 	})
+}
+
+// wantContested waits for a condition that begins so, or for none.
+func (s *stage) wantContested(name lb.ServiceName, message string) {
+	s.Helper()
+	s.settle()
+	got := ""
+	if cond := meta.FindStatusCondition(s.get(name).Status.Conditions, ConditionContested); cond != nil {
+		got = cond.Message
+	}
+	if message == "" && got != "" || !strings.HasPrefix(got, message) {
+		s.Errorf("%s is said to be contested: %q, want %q", name, got, message)
+	}
 }
 
 // A reservation that no speaker renews ends, and is deleted.

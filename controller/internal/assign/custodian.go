@@ -3,12 +3,14 @@
 package assign
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -16,6 +18,10 @@ import (
 	"github.com/herald-lb/herald/internal/ipam"
 	"github.com/herald-lb/herald/internal/lb"
 )
+
+// ConditionContested is the type of the condition on Services that have an address which
+// a station outside the cluster has, too, as speakers have found. It is True or missing.
+const ConditionContested = "herald-lb.io/Contested"
 
 // reservations are the AddressReservations as the informer knows them, and the labels of
 // their namespaces. They must not be modified.
@@ -40,8 +46,10 @@ type custodian struct {
 	// wishes are the addresses that Services ask for by name, and contested for whom
 	// those are kept that stations outside the cluster have: for nobody.
 	wishes    map[lb.ServiceName][]netip.Addr
-	contested map[netip.Addr]lb.ServiceName
-	named     map[lb.ServiceName][]lb.ReservationName
+	contested map[netip.Addr]lb.ReservationName
+	// recast are the addresses about which something else is to be said in that regard.
+	recast map[netip.Addr]struct{}
+	named  map[lb.ServiceName][]lb.ReservationName
 	// restless are those whose status may have changed.
 	restless map[lb.ReservationName]struct{}
 	// states count the reservations. changed reports that they have changed since then.
@@ -69,7 +77,7 @@ func newCustodian(o reservations, a *ipam.Allocator, file func(filing), again fu
 	return &custodian{
 		objects: o, ipam: a, file: file, again: again,
 		deeds:  map[lb.ReservationName]*deed{},
-		wishes: map[lb.ServiceName][]netip.Addr{}, contested: map[netip.Addr]lb.ServiceName{},
+		wishes: map[lb.ServiceName][]netip.Addr{}, contested: map[netip.Addr]lb.ReservationName{}, recast: map[netip.Addr]struct{}{},
 		named:    map[lb.ServiceName][]lb.ReservationName{},
 		restless: map[lb.ReservationName]struct{}{},
 		states:   map[v1alpha1.ReservationState]int{},
@@ -106,6 +114,7 @@ func (c *custodian) look(name lb.ServiceName, present bool) []ipam.Outcome {
 		d.note(present, now)
 		names = append(names, d.Name)
 		c.restless[d.Name] = struct{}{}
+		c.contest(d)
 		end, ends := d.ExpiresAt(d.released)
 		switch {
 		case len(d.Addresses) == 0 || d.expired:
@@ -113,7 +122,7 @@ func (c *custodian) look(name lb.ServiceName, present bool) []ipam.Outcome {
 		case ends:
 			c.again(name, end.Sub(now))
 		}
-		if c.contest(d); d.wisher != nil {
+		if d.wisher != nil {
 			continue
 		}
 		reservation := d.Reservation
@@ -149,6 +158,9 @@ func (c *custodian) read(o *v1alpha1.AddressReservation) *deed {
 		c.deeds[r.Name] = d
 		c.count(d.told.State, 1)
 	}
+	if !slices.Equal(d.Addresses, r.Addresses) {
+		c.settle(d)
+	}
 	d.Reservation, d.generation, d.problems = r, o.Generation, problems
 	return d
 }
@@ -167,17 +179,58 @@ func (d *deed) note(present bool, now time.Time) {
 // contest notes who asks for an address of the reservation, if that is contested.
 func (c *custodian) contest(d *deed) {
 	d.wisher = nil
-	if d.ContestedBy == "" {
+	if d.ContestedBy == "" || d.expired {
+		c.settle(d)
 		return
 	}
 	for _, a := range d.Addresses {
-		c.contested[a] = d.Service
+		if c.contested[a] != d.Name {
+			c.contested[a] = d.Name
+			c.recast[a] = struct{}{}
+		}
 		for name, wanted := range c.wishes {
 			if slices.Contains(wanted, a) && (d.wisher == nil || name.String() < d.wisher.String()) {
 				d.wisher = &name
 			}
 		}
 	}
+}
+
+// settle notes that the addresses of a reservation are not contested any more.
+func (c *custodian) settle(d *deed) {
+	for _, a := range d.Addresses {
+		if c.contested[a] == d.Name {
+			delete(c.contested, a)
+			c.recast[a] = struct{}{}
+		}
+	}
+}
+
+// contestOn returns the condition of a Service that has these addresses.
+func (c *custodian) contestOn(addresses []netip.Addr) condition {
+	var messages []string
+	for _, a := range addresses {
+		if name, ok := c.contested[a]; ok {
+			messages = append(messages, fmt.Sprintf("%s is also used by the station %s", a, c.deeds[name].ContestedBy))
+		}
+	}
+	if len(messages) == 0 {
+		return condition{}
+	}
+	return condition{
+		status: metav1.ConditionTrue, reason: lb.ReasonContested.String(),
+		message: strings.Join(messages, "; ") + ": find that station, or take the address out of the pool",
+	}
+}
+
+// takeRecast returns the Services about whose addresses something else is to be said.
+func (c *custodian) takeRecast() []lb.ServiceName {
+	var names []lb.ServiceName
+	for a := range c.recast {
+		names = append(names, c.ipam.Holders(a)...)
+	}
+	clear(c.recast)
+	return names
 }
 
 // wish takes notice of the addresses that a Service asks for by name, nil for none: they
@@ -194,8 +247,8 @@ func (c *custodian) wish(name lb.ServiceName, addresses []netip.Addr) []ipam.Out
 	}
 	kept := map[lb.ServiceName]struct{}{}
 	for _, a := range slices.Concat(old, addresses) {
-		if nobody, ok := c.contested[a]; ok {
-			kept[nobody] = struct{}{}
+		if record, ok := c.contested[a]; ok {
+			kept[c.deeds[record].Service] = struct{}{}
 		}
 	}
 	var outcomes []ipam.Outcome
@@ -209,9 +262,7 @@ func compareServices(a, b lb.ServiceName) int { return strings.Compare(a.String(
 
 func (c *custodian) forget(name lb.ReservationName) {
 	c.count(c.deeds[name].told.State, -1)
-	for _, a := range c.deeds[name].Addresses {
-		delete(c.contested, a)
-	}
+	c.settle(c.deeds[name])
 	delete(c.deeds, name)
 	delete(c.restless, name)
 }

@@ -220,6 +220,9 @@ func (d *decider) handle(k key) {
 	default:
 		d.reconcile(lb.ServiceName(k))
 	}
+	for _, name := range d.custody.takeRecast() {
+		d.queue.Add(key(name))
+	}
 	d.custody.report()
 	d.changed = d.changed || d.custody.changed
 }
@@ -346,7 +349,7 @@ func (d *decider) write(o ipam.Outcome, seen sighting) {
 	}
 	want := desire(o)
 	gap, announced := d.gap(o, seen)
-	want.announced = announced
+	want.announced, want.contested = announced, d.custody.contestOn(o.Addresses)
 	d.count(o.Service, &known{seen.uid, o.Reason, gap})
 	d.outbox.put(draft{
 		service: o.Service, uid: seen.uid, observed: seen.observed, want: want,

@@ -272,6 +272,9 @@ func (o *outbox) seal(name lb.ServiceName) (*letter, change, bool) {
 		if want.announced.status != "" {
 			want.announced = want.announced.starting(l.base.announced, now)
 		}
+		if want.contested.status != "" {
+			want.contested = want.contested.starting(l.base.contested, now)
+		}
 	}
 	o.rewrite(name, l, func() {
 		l.sending = true

@@ -51,6 +51,10 @@ func patch(uid types.UID, base, want state) []byte {
 		b = appendCondition(append(b, separator...), ConditionAnnounced, want.announced)
 		separator = ","
 	}
+	if !base.contested.says(want.contested) {
+		b = appendCondition(append(b, separator...), ConditionContested, want.contested)
+		separator = ","
+	}
 	if separator == "," {
 		b = append(b, ']')
 	}

@@ -55,7 +55,8 @@ func TestPatch(t *testing.T) {
 		"nothing any more": {
 			base: anything(),
 			body: `{"metadata":{"uid":"u","annotations":{"metallb.io/ip-allocated-from-pool":null,"metallb.universe.tf/ip-allocated-from-pool":null}},` +
-				`"status":{"loadBalancer":{"ingress":null},"conditions":[{"$patch":"delete","type":"metallb.io/Allocated"},{"$patch":"delete","type":"metallb.io/Announced"}]}}`,
+				`"status":{"loadBalancer":{"ingress":null},"conditions":[{"$patch":"delete","type":"metallb.io/Allocated"},{"$patch":"delete","type":"metallb.io/Announced"},` +
+				`{"$patch":"delete","type":"herald-lb.io/Contested"}]}}`,
 		},
 		"an address that nobody announces": {
 			want: state{addresses: addresses("192.0.2.1"), pool: "a", condition: contented(), announced: refusedBecause(lb.ReasonNoAdvertisement, "none")},
@@ -125,6 +126,9 @@ func randomState(r *rand.Rand) state {
 	if r.IntN(3) == 0 {
 		s.announced = refusedBecause(lb.ReasonNoAdvertisement, messages[r.IntN(len(messages))])
 	}
+	if r.IntN(3) == 0 {
+		s.contested = condition{status: metav1.ConditionTrue, reason: "Contested", message: messages[r.IntN(len(messages))]}
+	}
 	return s
 }
 
@@ -142,7 +146,7 @@ func serviceIn(s state) *corev1.Service {
 		svc.Annotations[deprecatedAllocatedFrom] = "old"
 		svc.Status.LoadBalancer.Ingress = append(svc.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{Hostname: "x"})
 	}
-	for kind, c := range map[string]condition{ConditionAllocated: s.condition, ConditionAnnounced: s.announced} {
+	for kind, c := range map[string]condition{ConditionAllocated: s.condition, ConditionAnnounced: s.announced, ConditionContested: s.contested} {
 		if c.status != "" {
 			svc.Status.Conditions = append(svc.Status.Conditions, metav1.Condition{
 				Type: kind, Status: c.status, Reason: c.reason, Message: c.message, LastTransitionTime: metav1.NewTime(c.since),

@@ -28,13 +28,14 @@ type state struct {
 	condition condition
 	// announced is ConditionAnnounced.
 	announced condition
+	// contested is ConditionContested.
+	contested condition
 	// untidy reports something to be removed: ingress entries that are not ours, or
 	// the annotation under its deprecated name.
 	untidy bool
 }
 
-// condition is one of ours, of ConditionAllocated or ConditionAnnounced. The zero value is
-// none.
+// condition is one of ours. The zero value is none.
 type condition struct {
 	status          metav1.ConditionStatus
 	reason, message string
@@ -59,6 +60,8 @@ func observe(s *corev1.Service, svc *lb.Service) state {
 			st.condition = found
 		case ConditionAnnounced:
 			st.announced = found
+		case ConditionContested:
+			st.contested = found
 		}
 	}
 	return st
@@ -81,12 +84,12 @@ func desire(o ipam.Outcome) state {
 // show any more: there may be something to be removed of every kind.
 func anything() state {
 	unknown := condition{status: metav1.ConditionUnknown}
-	return state{untidy: true, condition: unknown, announced: unknown}
+	return state{untidy: true, condition: unknown, announced: unknown, contested: unknown}
 }
 
 // blank reports whether there is nothing of ours.
 func (s state) blank() bool {
-	return len(s.addresses) == 0 && s.pool == "" && s.condition == condition{} && s.announced == condition{} && !s.untidy
+	return len(s.addresses) == 0 && s.pool == "" && s.condition == condition{} && s.announced == condition{} && s.contested == condition{} && !s.untidy
 }
 
 // sameAddresses reports whether nothing but conditions is to be written.
@@ -96,7 +99,7 @@ func (s state) sameAddresses(want state) bool {
 
 // satisfies reports whether s needs no write to become want.
 func (s state) satisfies(want state) bool {
-	return s.sameAddresses(want) && s.condition.satisfies(want.condition) && s.announced.says(want.announced)
+	return s.sameAddresses(want) && s.condition.satisfies(want.condition) && s.announced.says(want.announced) && s.contested.says(want.contested)
 }
 
 // satisfies reports whether c needs no write to become want. A Service that has what
