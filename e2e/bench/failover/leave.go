@@ -11,10 +11,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/herald-lb/herald/e2e/internal/probe"
 	"github.com/herald-lb/herald/e2e/internal/wire"
+	"github.com/herald-lb/herald/e2e/lab"
 )
 
 const (
@@ -39,24 +42,24 @@ func (w *world) repeatLeaving(ctx context.Context, fault string, addresses int) 
 	failing := result{Name: name("failed"), MetalLB: "not measured"}
 	breaking := result{Name: name("broken"), MetalLB: "not measured"}
 	var failed, broken []float64
-	asked := 0
+	asked, resets := 0, int64(0)
 	for range w.trials {
 		l, err := w.leaveInTurn(ctx, fault)
 		if err != nil {
 			return nil, err
 		}
 		n, f, late := l.requests()
-		asked += n
+		asked, resets = asked+n, resets+l.resets.Load()
 		failed = append(failed, float64(len(f)))
 		broken = append(broken, l.breaks()...)
 		failing.Late = max(failing.Late, milliseconds(late))
-		w.say("%s: %d of %d requests failed; connections broke %s", fault, len(f), n, tally(l.breaks()))
+		w.say("%s: %d of %d requests failed, %d were reset and put again; connections broke %s", fault, len(f), n, l.resets.Load(), tally(l.breaks()))
 		for _, x := range f {
 			w.say("  %s: %v", x.Asked.Format("15:04:05.000"), x.Err)
 		}
 	}
 	failing.Seconds = time.Since(begin).Seconds()
-	failing.Note = fmt.Sprintf("of %d requests", asked)
+	failing.Note = fmt.Sprintf("of %d requests; %d were under way when the address moved, were reset, and were put again", asked, resets)
 	failing.judge(failed, "requests", 0)
 	breaking.Late, breaking.Seconds, breaking.Note = failing.Late, failing.Seconds, tally(broken)
 	breaking.judge(broken, "times", 1)
@@ -142,6 +145,8 @@ func (w *world) gone(node string) error {
 
 // load is requests and connections.
 type load struct {
+	// resets counts requests that were under way when their address moved.
+	resets atomic.Int64
 	addrs  []netip.Addr
 	probes []*probe.Probe
 	slots  []*slot
@@ -155,10 +160,7 @@ func (w *world) newLoad(ctx context.Context, addrs []netip.Addr) *load {
 	l := &load{addrs: addrs, cancel: cancel}
 	for _, addr := range addrs {
 		target := netip.AddrPortFrom(addr, 80).String()
-		p := probe.New(requests, tolerance, func(ctx context.Context) (string, error) {
-			reply, err := w.client.Echo(ctx, "tcp", target)
-			return reply.Node, err
-		})
+		p := probe.New(requests, tolerance, l.asking(w.client, target))
 		l.probes = append(l.probes, p)
 		l.group.Go(func() { p.Run(ctx) })
 		for range connections {
@@ -168,6 +170,19 @@ func (w *world) newLoad(ctx context.Context, addrs []netip.Addr) *load {
 		}
 	}
 	return l
+}
+
+// asking is one request. One that is reset is put again, once: the node that an address has
+// moved to does not know the connections of the one before, and resets what is under way.
+func (l *load) asking(client *lab.Host, target string) probe.Ask {
+	return func(ctx context.Context) (string, error) {
+		reply, err := client.Echo(ctx, "tcp", target)
+		if errors.Is(err, syscall.ECONNRESET) {
+			l.resets.Add(1)
+			reply, err = client.Echo(ctx, "tcp", target)
+		}
+		return reply.Node, err
+	}
 }
 
 func (l *load) stop() {
