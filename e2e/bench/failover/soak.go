@@ -45,8 +45,9 @@ func (w *world) endure(ctx context.Context, addresses int) (result, error) {
 	}
 	r.judge(gaps, "ms", gapGoal)
 	r.Late = milliseconds(late)
-	// The client is starved like everybody else: what it was late by is not the speakers' doing.
-	r.Met = r.Max-r.Late <= r.Goal && count(happened, "accused") == 0
+	// What a client notices of a machine that is late everywhere is no takeover's doing if
+	// there was none.
+	r.Met = count(happened, "accused") == 0 && (len(takeovers) == 0 || r.Max <= r.Goal)
 	r.Note = fmt.Sprintf("%s; takeovers: %s; a speaker uses %.1f %% of a core", tell(happened), causes(takeovers), 100*(usedAfter-used)/w.soak.Seconds())
 	return r, nil
 }

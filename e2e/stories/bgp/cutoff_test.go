@@ -145,9 +145,9 @@ func (s *story) isolate(node *lab.Node) time.Time {
 }
 
 // waited returns how long after the cut a question was asked that was not answered. The
-// error tells of those that were asked before it, if there are several: of some ten thousand
-// one has been lost, whose SYN a capture saw arrive at the right node, long after all
-// routes were there. That is between the node's kernel and the pod, and not what this is about.
+// error tells of those that were asked before it, if there are several. One is lost now and
+// then: a capture saw its SYN arrive at the node its route led to, and no answer leave. That
+// is between the node's kernel and the pod, of cause unknown, and not what this is about.
 func (s *story) waited(record *probe.Probe, cut time.Time) (longest time.Duration, err error) {
 	s.Helper()
 	failures := record.Failures()
