@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,5 +49,18 @@ func TestBeginningEndsWithItsContext(t *testing.T) {
 	case <-b.over:
 		t.Error("the beginning is over although nothing was ready")
 	default:
+	}
+}
+
+// Small heaps have room, large ones are kept tight.
+func TestGCPercent(t *testing.T) {
+	for live, want := range map[uint64]int{0: gcMost, 4 << 20: gcMost, 16 << 20: 100, 64 << 20: 25, 80 << 20: 20, 1 << 30: gcPercent} {
+		if got := gcPercentFor(live); got != want {
+			t.Errorf("%d MB: %d %%, want %d", live>>20, got, want)
+		}
+	}
+	runtime.GC()
+	if live := liveHeap(); live == 0 {
+		t.Error("the live heap is not known")
 	}
 }
