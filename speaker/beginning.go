@@ -15,7 +15,7 @@ const (
 	gcPercent = 20
 	// gcRoom is what a small heap may grow by all the same, in bytes, at most to gcMost
 	// percent: a round after a death should not end in looking for garbage several times.
-	gcRoom = 16 << 20
+	gcRoom = 12 << 20
 	gcMost = 200
 	// tuneInterval is how often the size of the heap is looked at.
 	tuneInterval = time.Minute

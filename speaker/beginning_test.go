@@ -54,7 +54,7 @@ func TestBeginningEndsWithItsContext(t *testing.T) {
 
 // Small heaps have room, large ones are kept tight.
 func TestGCPercent(t *testing.T) {
-	for live, want := range map[uint64]int{0: gcMost, 4 << 20: gcMost, 16 << 20: 100, 64 << 20: 25, 80 << 20: 20, 1 << 30: gcPercent} {
+	for live, want := range map[uint64]int{0: gcMost, 4 << 20: gcMost, 12 << 20: 100, 48 << 20: 25, 60 << 20: 20, 1 << 30: gcPercent} {
 		if got := gcPercentFor(live); got != want {
 			t.Errorf("%d MB: %d %%, want %d", live>>20, got, want)
 		}
