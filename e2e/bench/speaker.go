@@ -56,7 +56,12 @@ func (e *environment) announce(ctx context.Context, n int) (pid int, err error) 
 // arp measures how many ARP requests for random ones of 10 000 addresses the speaker
 // answers, beside the kernel answering for its own address on the same interface.
 func arp(ctx context.Context, e *environment) ([]result, error) {
-	if _, err := e.announce(ctx, large); err != nil {
+	pid, err := e.announce(ctx, large)
+	if err != nil {
+		return nil, err
+	}
+	const calm = 5 * time.Second
+	if _, err := idleShare(ctx, pid, calm); err != nil { // the start has consequences that keep both cores busy
 		return nil, err
 	}
 	addresses, err := e.addresses(ctx, assignNamespace(large))

@@ -596,6 +596,7 @@ func TestSessionEvents(t *testing.T) {
 	})
 	refused := bgp.Notification{Time: time.Unix(100, 0), Received: true, Code: 2, Subcode: 2}
 	ended := bgp.Notification{Time: time.Unix(210, 0), Received: true, Code: 6, Subcode: 2}
+	malformed := bgp.Notification{Time: time.Unix(300, 0), Code: 1, Subcode: 3}
 	at := func(second int64, state bgp.State, n bgp.Notification) bgp.Session {
 		return bgp.Session{State: state, Since: time.Unix(second, 0), LastNotification: n}
 	}
@@ -615,6 +616,9 @@ func TestSessionEvents(t *testing.T) {
 		{bgp.Session{State: bgp.Idle, Since: time.Unix(211, 0), LastNotification: ended, Problem: errors.New("closed")}, "SessionFailed"},
 		{at(212, bgp.Active, ended), ""}, // still the same one
 		{bgp.Session{State: bgp.Idle, Since: time.Unix(213, 0), LastNotification: ended, Problem: errors.New("closed")}, ""},
+		{at(300, bgp.Established, ended), "SessionEstablished"},
+		{at(300, bgp.Established, malformed), ""}, // the session is about to go
+		{at(310, bgp.Idle, malformed), "SessionDown"},
 		{bgp.Session{State: bgp.Idle, Held: "BFD down"}, "SessionFailed"},
 		{bgp.Session{State: bgp.Established, Problem: errors.New("no next hop")}, "SessionEstablished"},
 		{bgp.Session{State: bgp.Established, Problem: errors.New("no next hop")}, "SessionFailed"},
@@ -628,6 +632,9 @@ func TestSessionEvents(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, append([]string{}, events.take()...)); diff != "" {
 			t.Errorf("step %d (-want +got):\n%s", i, diff)
+		}
+		if said := events.said; step.want == "SessionDown" && step.session.LastNotification == malformed && !strings.Contains(said, malformed.String()) {
+			t.Errorf("step %d: said %q, want the NOTIFICATION", i, said)
 		}
 	}
 }

@@ -140,11 +140,12 @@ func (s *Sessions) tell(now map[bgp.PeerName]bgp.Session) {
 }
 
 // then returns what there is to tell of a session now. A NOTIFICATION is seen once: what is
-// in the way of the next attempt is something else.
+// in the way of the next attempt is something else. One may be known a moment before the
+// session is known to be down, and is not seen until then.
 func (t toldSession) then(s *bgp.Session) toldSession {
-	now := toldSession{established: s.State == bgp.Established, obstacle: hindrance(s), notified: s.LastNotification.Time}
-	if now.obstacle == "" && !now.notified.Equal(t.notified) {
-		now.obstacle = obstacle(s)
+	now := toldSession{established: s.State == bgp.Established, obstacle: hindrance(s), notified: t.notified}
+	if now.obstacle == "" && !now.established && !s.LastNotification.Time.Equal(t.notified) {
+		now.obstacle, now.notified = obstacle(s), s.LastNotification.Time
 	}
 	return now
 }

@@ -183,14 +183,16 @@ func (f *fakeLayer2) callCount() int {
 
 // fakeEvents keeps Events.
 type fakeEvents struct {
-	mu     sync.Mutex // guards events
+	mu     sync.Mutex // guards what follows
 	events []string
+	said   string // the last message
 }
 
 func (f *fakeEvents) Write(e kube.Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.events = append(f.events, fmt.Sprintf("%s %s %s", e.Service, e.Reason, e.UID))
+	f.said = e.Message
 }
 
 // take returns the Events since the last call, sorted.
