@@ -209,4 +209,11 @@ func (s *story) restartFRR() {
 		}
 		return err
 	})
+	s.await(patience, "bgpd with its configuration", func() error {
+		out, err := s.frr().Exec(s.ctx, "vtysh", "-c", "show running-config bgpd")
+		if err == nil && !strings.Contains(out, "neighbor nodes peer-group") {
+			err = fmt.Errorf("it has %q", out)
+		}
+		return err
+	})
 }

@@ -230,6 +230,7 @@ func TestDevice(t *testing.T) {
 func TestTTLSecurity(t *testing.T) {
 	s := begin(t, 0)
 	s.resetFRR()
+	s.restartFRR() // neighbors that it keeps for a graceful restart would keep their TTL as well
 	s.configureNodes("neighbor nodes ttl-security hops 1")
 	s.configureBIRD(`external; dynamic name "four"`, `external; ttl security on; dynamic name "four"`)
 	s.advertise("all", "{}")
