@@ -66,10 +66,11 @@ func watchBGP(w *watches, c *kube.Client, namespace string, inventory *announce.
 // watch adds an informer of objects of which there may be very many. It begins when the
 // configuration is known, which they would keep waiting.
 func watch[T runtime.Object](w *watches, name string, r kube.Resource[T], watched kube.Watched[T], onChange func(old, now T)) error {
-	informer, err := newInformer(w, r, watched, onChange)
+	informer, err := newInformer(r, watched, onChange)
 	if err != nil {
 		return err
 	}
+	w.sources = append(w.sources, informer)
 	w.tasks = append(w.tasks, run.Task{Name: name, Run: func(ctx context.Context) error {
 		if kube.WaitForSync(ctx, w.configuration...) != nil {
 			return nil //nolint:nilerr // ctx has ended: it has no other error
@@ -81,10 +82,11 @@ func watch[T runtime.Object](w *watches, name string, r kube.Resource[T], watche
 
 // configure adds an informer of what says what peers there are.
 func configure[T runtime.Object](w *watches, name string, r kube.Resource[T], watched kube.Watched[T], onChange func(old, now T)) error {
-	informer, err := newInformer(w, r, watched, onChange)
+	informer, err := newInformer(r, watched, onChange)
 	if err != nil {
 		return err
 	}
+	w.sources = append(w.sources, informer)
 	w.configuration = append(w.configuration, informer)
 	w.tasks = append(w.tasks, run.Task{Name: name, Run: func(ctx context.Context) error { return informer.Run(ctx) }})
 	return nil
@@ -92,18 +94,15 @@ func configure[T runtime.Object](w *watches, name string, r kube.Resource[T], wa
 
 // aside adds an informer of objects that nothing has to wait for.
 func aside[T runtime.Object](w *watches, name string, r kube.Resource[T], watched kube.Watched[T], onChange func(old, now T)) error {
-	informer, err := r.Informer(watched)
+	informer, err := newInformer(r, watched, onChange)
 	if err != nil {
-		return err
-	}
-	if err := informer.OnChange(onChange); err != nil {
 		return err
 	}
 	w.tasks = append(w.tasks, run.Task{Name: name, Run: func(ctx context.Context) error { return informer.Run(ctx) }})
 	return nil
 }
 
-func newInformer[T runtime.Object](w *watches, r kube.Resource[T], watched kube.Watched[T], onChange func(old, now T)) (*kube.Informer[T], error) {
+func newInformer[T runtime.Object](r kube.Resource[T], watched kube.Watched[T], onChange func(old, now T)) (*kube.Informer[T], error) {
 	informer, err := r.Informer(watched)
 	if err != nil {
 		return nil, err
@@ -111,6 +110,5 @@ func newInformer[T runtime.Object](w *watches, r kube.Resource[T], watched kube.
 	if err := informer.OnChange(onChange); err != nil {
 		return nil, err
 	}
-	w.sources = append(w.sources, informer)
 	return informer, nil
 }

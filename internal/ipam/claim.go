@@ -26,6 +26,14 @@ type Claim struct {
 	Foreign bool
 }
 
+// Wishes returns the addresses that the Service asks for by name.
+func (c Claim) Wishes() []netip.Addr {
+	if c.Service == nil || c.Foreign || c.Invalid != "" {
+		return nil
+	}
+	return c.Service.Requested
+}
+
 // Outcome is what an Allocator made of the claim of one Service.
 type Outcome struct {
 	Service lb.ServiceName

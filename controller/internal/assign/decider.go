@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net/netip"
 	"reflect"
 	"runtime/debug"
 	"slices"
@@ -155,7 +154,7 @@ func (d *decider) takeOver(ctx context.Context) {
 	for _, s := range d.objects.services() {
 		seen := d.sight(s)
 		sightings[seen.claim.Service.Name] = seen
-		d.custody.wish(seen.claim.Service.Name, seen.wishes())
+		d.custody.wish(seen.claim.Service.Name, seen.claim.Wishes())
 		claims = append(claims, seen.claim)
 	}
 	d.custody.takeOver(d.present)
@@ -242,7 +241,7 @@ func (d *decider) reconcile(name lb.ServiceName) {
 	if ok {
 		seen = d.sight(s)
 	}
-	d.apply(d.custody.wish(name, seen.wishes()))
+	d.apply(d.custody.wish(name, seen.claim.Wishes()))
 	d.apply(d.custody.look(name, ours))
 	if isKnown && (!ok || k.uid != s.UID) {
 		d.release(name)
@@ -283,14 +282,6 @@ func (d *decider) sight(s *corev1.Service) sighting {
 		}
 	}
 	return seen
-}
-
-// wishes returns the addresses that our Service asks for by name.
-func (s sighting) wishes() []netip.Addr {
-	if s.claim.Service == nil || s.claim.Foreign || s.claim.Invalid != "" {
-		return nil
-	}
-	return s.claim.Service.Requested
 }
 
 // assign makes the claim the Service's current one.

@@ -97,7 +97,8 @@ func (r *ContestRecords) OnReservation(old, now *v1alpha1.AddressReservation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if old != nil {
-		for _, a := range recordedBy(old) {
+		parsed, _ := lb.ParseReservation(old)
+		for _, a := range parsed.Addresses {
 			if r.objects[a].uid == old.UID {
 				r.ledger.Strike(a)
 				delete(r.objects, a)
@@ -111,27 +112,14 @@ func (r *ContestRecords) OnReservation(old, now *v1alpha1.AddressReservation) {
 
 // enter takes an object into the ledger. The caller holds the lock.
 func (r *ContestRecords) enter(o *v1alpha1.AddressReservation) {
+	parsed, _ := lb.ParseReservation(o) // its problems are for the controller to report
 	e := contest.Entry{
-		By:     strings.ReplaceAll(o.Labels[v1alpha1.LabelContested], "-", ":"),
-		Keeper: o.Labels[v1alpha1.LabelContestedOn], Created: o.CreationTimestamp.Time,
+		By: parsed.ContestedBy, Keeper: o.Labels[v1alpha1.LabelContestedOn], Created: parsed.Created, Lasts: parsed.TTL,
 	}
-	if o.Spec.TTL != nil {
-		e.Lasts = o.Spec.TTL.Duration
-	}
-	for _, a := range recordedBy(o) {
+	for _, a := range parsed.Addresses {
 		r.ledger.Enter(a, e)
 		r.objects[a] = recordObject{o.Name, o.UID}
 	}
-}
-
-func recordedBy(o *v1alpha1.AddressReservation) []netip.Addr {
-	var addresses []netip.Addr
-	for _, text := range o.Spec.Addresses {
-		if a, err := netip.ParseAddr(text); err == nil {
-			addresses = append(addresses, a)
-		}
-	}
-	return addresses
 }
 
 // Run keeps the records until ctx ends, and then returns nil. They stay: what they say is
@@ -258,18 +246,4 @@ func (r *ContestRecords) extension(t contest.Task, uid types.UID) []byte {
 		panic(fmt.Sprintf("announce: marshal the record of %s: %v", t.Address, err))
 	}
 	return body
-}
-
-// all returns the contested addresses of this node, and who else has them.
-func (c *Contests) all() map[netip.Addr]contest.Station {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.machine.All()
-}
-
-// holds reports whether a Service has the address.
-func (v *Inventory) holds(a netip.Addr) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return len(v.holders[a]) > 0
 }

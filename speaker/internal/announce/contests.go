@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/herald-lb/herald/internal/kube"
 	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/speaker/internal/contest"
 	"github.com/herald-lb/herald/speaker/internal/layer2"
@@ -149,6 +148,13 @@ func (c *Contests) Yields(a netip.Addr) bool {
 	defer c.mu.Unlock()
 	_, contested := c.machine.Contested(a)
 	return contested
+}
+
+// all returns the contested addresses of this node, and who else has them.
+func (c *Contests) all() map[netip.Addr]contest.Station {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.machine.All()
 }
 
 // Drop forgets an address that this node is not to announce.
@@ -369,15 +375,6 @@ func claimsDesc() *prometheus.Desc {
 
 func (c *Contests) event(a netip.Addr, kind, reason, message string) {
 	c.Inventory.tell(c.Events, a, kind, reason, message)
-}
-
-// tell writes an Event for each Service that holds the address.
-func (v *Inventory) tell(to Events, a netip.Addr, kind, reason, message string) {
-	for _, s := range v.sharers(a) {
-		if uid := v.uid(s.Service.Name); uid != "" {
-			to.Write(kube.Event{Service: s.Service.Name, UID: uid, Type: kind, Reason: reason, Message: message})
-		}
-	}
 }
 
 // again has the loop decide on addresses again.

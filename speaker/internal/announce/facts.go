@@ -15,7 +15,6 @@ import (
 	"github.com/herald-lb/herald/speaker/internal/facts"
 	"github.com/herald-lb/herald/speaker/internal/layer2"
 	"github.com/herald-lb/herald/speaker/internal/link"
-	"github.com/herald-lb/herald/speaker/internal/plan"
 )
 
 // Failback says what becomes of an address whose old owner comes back. It is a
@@ -239,10 +238,8 @@ func (l *Loop) tellSubnets(links []link.Interface, announcing []layer2.Interface
 		if _, ok := named[links[i].Name]; !ok {
 			continue
 		}
-		for _, p := range links[i].Prefixes {
-			if plan.IsSubnet(p) {
-				set[p.Masked()] = struct{}{}
-			}
+		for _, p := range subnetsOf(&links[i]) {
+			set[p] = struct{}{}
 		}
 	}
 	l.say(l.Facts.setSubnets(slices.SortedFunc(maps.Keys(set), netip.Prefix.Compare)))

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/herald-lb/herald/api/v1beta1"
+	"github.com/herald-lb/herald/internal/kube"
 	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/speaker/internal/plan"
 )
@@ -273,6 +274,22 @@ func (v *Inventory) addresses() []netip.Addr {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return slices.AppendSeq(make([]netip.Addr, 0, len(v.holders)), maps.Keys(v.holders))
+}
+
+// holds reports whether a Service has the address.
+func (v *Inventory) holds(a netip.Addr) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.holders[a]) > 0
+}
+
+// tell writes an Event for each Service that holds the address.
+func (v *Inventory) tell(to Events, a netip.Addr, kind, reason, message string) {
+	for _, s := range v.sharers(a) {
+		if uid := v.uid(s.Service.Name); uid != "" {
+			to.Write(kube.Event{Service: s.Service.Name, UID: uid, Type: kind, Reason: reason, Message: message})
+		}
+	}
 }
 
 // addAddresses adds all addresses that a Service holds to set.

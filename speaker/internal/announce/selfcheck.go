@@ -117,12 +117,7 @@ func (c *SelfCheck) look(ctx context.Context) {
 
 // everything returns all addresses in random order.
 func (c *SelfCheck) everything() []netip.Addr {
-	set := make(map[netip.Addr]struct{})
-	c.Inventory.addAddresses(set)
-	all := make([]netip.Addr, 0, len(set))
-	for a := range set {
-		all = append(all, a)
-	}
+	all := c.Inventory.addresses()
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all
 }

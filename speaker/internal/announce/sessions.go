@@ -145,7 +145,7 @@ func (s *Sessions) tell(now map[bgp.PeerName]bgp.Session) {
 func (t toldSession) then(s *bgp.Session) toldSession {
 	now := toldSession{established: s.State == bgp.Established, obstacle: hindrance(s), notified: t.notified}
 	if now.obstacle == "" && !now.established && !s.LastNotification.Time.Equal(t.notified) {
-		now.obstacle, now.notified = obstacle(s), s.LastNotification.Time
+		now.obstacle, now.notified = lastWords(s), s.LastNotification.Time
 	}
 	return now
 }
@@ -198,11 +198,10 @@ func shortened(text string) string {
 	return strings.ToValidUTF8(text[:min(len(text), longest)], "")
 }
 
-// obstacle says what is in the way of a session, or of some of its routes, as far as it
-// is known.
-func obstacle(s *bgp.Session) string {
-	if h := hindrance(s); h != "" || s.State == bgp.Established || s.Since.Sub(s.LastNotification.Time) > staleNotification {
-		return h
+// lastWords are those of the last NOTIFICATION, if it has to do with the state.
+func lastWords(s *bgp.Session) string {
+	if s.Since.Sub(s.LastNotification.Time) > staleNotification {
+		return ""
 	}
 	return s.LastNotification.String()
 }

@@ -313,8 +313,11 @@ func TestDemote(t *testing.T) {
 	before := x.Term()
 	x.Bury(1)
 	say(x, facts.Full, []netip.Addr{b}, nil)
-	if said := x.Demote(before); len(said) != 1 || !x.Minor(b) || x.Minor(a) {
-		t.Errorf("said %v; %s is minor: %t, want false; %s is minor: %t, want true", said, a, x.Minor(a), b, x.Minor(b))
+	said := x.Demote(before)
+	_, ofA, claimedA := x.Claimant(a, nil)
+	_, ofB, claimedB := x.Claimant(b, nil)
+	if len(said) != 1 || !claimedA || ofA == 0 || !claimedB || ofB != 0 {
+		t.Errorf("said %v; %s is claimed in epoch %d, want one that counts; %s in epoch %d, want 0", said, a, ofA, b, ofB)
 	}
 	if said := x.Demote(before); len(said) > 0 {
 		t.Errorf("said again: %v", said)

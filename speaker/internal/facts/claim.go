@@ -37,12 +37,6 @@ func (b *Board) Claims() int {
 	return len(own.claims) - len(own.released)
 }
 
-// Minor says whether this node claims the address without the weight of a majority.
-func (b *Board) Minor(a netip.Addr) bool {
-	epoch, ok := b.own(a)
-	return ok && epoch == minor
-}
-
 // Term returns the latest term that has been heard of.
 func (b *Board) Term() uint32 { return b.term }
 

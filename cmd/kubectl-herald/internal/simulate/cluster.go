@@ -76,7 +76,7 @@ func (o options) read(ctx context.Context, c *kube.Client, now time.Time) (whati
 // wished reports whether one of our Services asks for an address by name.
 func wished(claims []ipam.Claim, a netip.Addr) bool {
 	return slices.ContainsFunc(claims, func(c ipam.Claim) bool {
-		return !c.Foreign && c.Invalid == "" && slices.Contains(c.Service.Requested, a)
+		return slices.Contains(c.Wishes(), a)
 	})
 }
 
