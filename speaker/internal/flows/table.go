@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flows
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Entry says where this node's kernel passes on packets of unknown TCP
+// connections.
+type Entry struct {
+	Address netip.Addr    // their destination
+	Former  netip.Addr    // the node that gets them, on a link of this one
+	Left    time.Duration // until the kernel removes the entry
+}
+
+// Table is the kernel's table of former nodes in the network namespace of the
+// calling thread. It holds no copy of it and no socket, and needs no closing. Its
+// methods may be called from several goroutines at once.
+type Table struct {
+	mu       sync.Mutex // one change at a time: each reads before it writes
+	families []family
+}
+
+// Open checks that the kernel can pass on packets and that this process may make
+// it do so, by an attempt that leaves nothing behind. The entries of a previous
+// process stay with the time that is left to them; tables of it without entries
+// are removed. The error, if any, says what to do. A kernel that can do only one
+// of IPv4 and IPv6 is good enough; Keep refuses the other then.
+func Open() (*Table, error) {
+	t := &Table{families: []family{ipv4(), ipv6()}}
+	var errs []error
+	for i := range t.families {
+		if err := t.families[i].probe(); err != nil {
+			t.families[i].unusable = err
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) == len(t.families) {
+		return nil, errors.Join(errs...)
+	}
+	return t, t.Prune()
+}
+
+// Keep makes the kernel pass on, for the time d, packets of unknown connections:
+// those to each address (key) go to the node (value), which has to be of the same
+// family and on a link of this node. Entries for these addresses that are there
+// already are replaced, together with their timeout; others stay. Those of one
+// family change at once, as long as they are not more than 10 000. Tables and
+// rules are made or repaired as needed.
+//
+// The error names the addresses for which that is not possible; the others are
+// done nevertheless. d is at least a millisecond.
+func (t *Table) Keep(former map[netip.Addr]netip.Addr, d time.Duration) error {
+	if d < time.Millisecond {
+		return fmt.Errorf("keep connections for %s: it has to be at least 1ms", d)
+	}
+	pairs, errs := check(former)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range t.families {
+		mine := slices.DeleteFunc(slices.Clone(pairs), func(p pair) bool { return p.address.BitLen() != f.bits() })
+		if len(mine) == 0 {
+			continue
+		}
+		if err := f.keep(mine, d); err != nil {
+			errs = append(errs, fmt.Errorf("keep connections to %s: %w", name(mine), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Entries returns what the kernel has, sorted by address.
+func (t *Table) Entries() ([]Entry, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []Entry
+	for _, f := range t.usable() {
+		entries, _, err := f.list()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, entries...)
+	}
+	slices.SortFunc(all, func(a, b Entry) int { return a.Address.Compare(b.Address) })
+	return all, nil
+}
+
+// Forget removes all entries that lead to a node. Having none is no error.
+func (t *Table) Forget(former netip.Addr) error {
+	former = plain(former)
+	return t.remove(func(e Entry) bool { return e.Former == former })
+}
+
+// Remove removes the entries of some addresses. Having none is no error.
+func (t *Table) Remove(addresses ...netip.Addr) error {
+	gone := make(map[netip.Addr]bool, len(addresses))
+	for _, a := range addresses {
+		gone[plain(a)] = true
+	}
+	return t.remove(func(e Entry) bool { return gone[e.Address] })
+}
+
+// Prune removes the tables if they have no entries, so that packets pay nothing.
+// Forget and Remove do so, too; it remains to be done when entries have expired.
+func (t *Table) Prune() error {
+	return t.remove(func(Entry) bool { return false })
+}
+
+func (t *Table) remove(gone func(Entry) bool) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var errs []error
+	for _, f := range t.usable() {
+		errs = append(errs, f.remove(gone))
+	}
+	return errors.Join(errs...)
+}
+
+// usable are the families that the kernel can do.
+func (t *Table) usable() []family {
+	return slices.DeleteFunc(slices.Clone(t.families), func(f family) bool { return f.unusable != nil })
+}
