@@ -43,7 +43,9 @@ type flags struct {
 	// selfcheckInterval is how often addresses of others are asked for, 0 for never, and
 	// selfcheckPace the time between two questions.
 	selfcheckInterval, selfcheckPace time.Duration
-	gossip                           gossip.Config
+	// keepConnections is how long connections outlive a move of their address, 0 not at all.
+	keepConnections time.Duration
+	gossip          gossip.Config
 	// watch is how often other speakers are heard, at which port.
 	watchInterval time.Duration
 	watchPort     uint16
@@ -66,6 +68,8 @@ func newFlags(lookupEnv func(string) (string, bool)) *flags {
 		"what becomes of an address when the node that had it comes back: `immediate` gives it back, never leaves it where it is; the same on all nodes")
 	f.BoolVar(&f.ignoreSubnets, "l2-ignore-subnets", false,
 		"do not prefer nodes with an interface in the subnet of an address; the same on all nodes")
+	f.DurationVar(&f.keepConnections, "l2-keep-connections", time.Hour,
+		"how long TCP connections that are open when an address moves are passed on to the node that had it, as long as that is there; needs the capability NET_ADMIN; 0 lets them break")
 	f.StringVar(&f.drain.Taint, "drain-taint", "", "`key` of a taint on a node that is to hand all its addresses and routes over; default none")
 	f.StringVar(&f.drain.Annotation, "drain-annotation", "", "`key` of an annotation on such a node; default none")
 	f.StringVar(&f.exclusions, "exclude-interfaces-file", exclusionsFile,
@@ -87,6 +91,9 @@ func newFlags(lookupEnv func(string) (string, bool)) *flags {
 		}
 		if f.farewell < 0 || f.farewell > longestFarewell {
 			return fmt.Errorf("invalid value %s for flag --bgp-farewell: want 0s to %s", f.farewell, longestFarewell)
+		}
+		if f.keepConnections < 0 {
+			return fmt.Errorf("invalid value %s for flag --l2-keep-connections: want 0s or more", f.keepConnections)
 		}
 		if f.drainWait < 0 {
 			return fmt.Errorf("invalid value %s for flag --bgp-drain-wait: want 0s or more", f.drainWait)

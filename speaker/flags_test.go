@@ -156,7 +156,7 @@ func TestAssemble(t *testing.T) {
 		"contest records of all nodes",
 		"links", "layer2", "contests", "contest records", "bgp", "bfd", "guards", "events", "statuses", "bgp statuses", "configuration state",
 		"sessions", "exclusions", "beginning",
-		"watch", "vigil", "self-check", "announcements",
+		"watch", "vigil", "self-check", "connections", "announcements",
 		"bgp farewell", "gossip",
 	}
 	if diff := cmp.Diff(want, names); diff != "" {

@@ -95,6 +95,7 @@ func assemble(f *flags, begun *beginning, log *slog.Logger) ([]run.Task, error) 
 	if others != nil { // a nil pointer in an interface would not be nil
 		loopConfig.Members, loopConfig.Handover = others.vigil, others.vigil
 		loopConfig.Facts, loopConfig.Rumours = others.facts, others.members
+		loopConfig.Connections = newConnections(f, announcer, log, registry)
 	}
 	loop := announce.New(loopConfig)
 	if others != nil {
@@ -136,6 +137,9 @@ func assemble(f *flags, begun *beginning, log *slog.Logger) ([]run.Task, error) 
 			run.Task{Name: "vigil", Run: others.vigil.Run},
 		)
 		tasks = append(tasks, selfCheck(f, loop, announcer)...)
+		if c := loopConfig.Connections; c != nil {
+			tasks = append(tasks, run.Task{Name: "connections", Run: c.Run})
+		}
 	}
 	tasks = append(tasks,
 		run.Task{Name: "announcements", Run: loop.Run},

@@ -156,7 +156,7 @@ func TestWorkloadsHaveTheNamesOfMetalLB(t *testing.T) {
 func TestContainersHaveNoMoreThanTheyNeed(t *testing.T) {
 	capabilities := map[string]*corev1.Capabilities{
 		"controller": {Drop: []corev1.Capability{"ALL"}},
-		"speaker":    {Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"NET_RAW"}},
+		"speaker":    {Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"NET_RAW", "NET_ADMIN"}},
 	}
 	for name, pod := range pods(t) {
 		if pod.Spec.HostNetwork != (name == "speaker") || pod.Spec.HostPID || pod.Spec.HostIPC {

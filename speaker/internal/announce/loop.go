@@ -57,7 +57,7 @@ type Layer2 interface {
 }
 
 // Config says what a Loop works with. All fields but Members, Sources, BGP, Verdict,
-// Handover and Contests are needed.
+// Handover, Contests and Connections are needed.
 type Config struct {
 	// Node is the node that this speaker runs on.
 	Node lb.NodeName
@@ -93,6 +93,8 @@ type Config struct {
 	IgnoreSubnets bool
 	// Contests is nil to ask nobody before an address is announced.
 	Contests *Contests
+	// Connections is nil to let them break when an address moves.
+	Connections *Connections
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -222,9 +224,9 @@ func (l *Loop) Run(ctx context.Context) error {
 		case <-l.claims.recheck.C:
 			l.reweigh()
 		case <-l.renewals:
-			l.reunions.renewal.Reset(hearingTime)
+			l.missed()
 		case <-l.reunions.renewal.C:
-			l.Layer2.Renew()
+			l.renew()
 		case <-l.Exclusions.Changed():
 			l.follow()
 		}
@@ -383,8 +385,13 @@ func (l *Loop) decide(addresses map[netip.Addr]struct{}) {
 		}
 		l.ownership.Put(a, sharers, l.claimant(a))
 	}
+	var round []decided
 	for a, verdict := range l.ownership.Settle(l.Inventory.sharers) {
-		l.apply(a, &verdict)
+		round = append(round, decided{a, verdict})
+	}
+	l.keepConnections(round)
+	for i := range round {
+		l.apply(round[i].address, &round[i].verdict)
 	}
 }
 

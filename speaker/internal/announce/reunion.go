@@ -43,14 +43,17 @@ func newReunions() reunions {
 }
 
 // Renew announces again what this node announces, because others may have taken it for
-// gone: at once, or, under failback Never, when it has heard what they have taken over. It
-// does not block.
-func (l *Loop) Renew() {
+// gone. It does not block.
+func (l *Loop) Renew() { ring(l.renewals) }
+
+// missed renews what this node announces: at once, or, under failback Never, when it has
+// heard what others have taken over.
+func (l *Loop) missed() {
 	if l.Facts == nil || l.Failback != Never {
-		l.Layer2.Renew()
+		l.renew()
 		return
 	}
-	ring(l.renewals)
+	l.reunions.renewal.Reset(hearingTime)
 }
 
 // holdBack changes the interfaces that have just come back to be still down, until the

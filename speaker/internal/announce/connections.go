@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/speaker/internal/flows"
+	"github.com/herald-lb/herald/speaker/internal/layer2"
+)
+
+const (
+	// lookAfterFormers is how often nodes that packets are passed on to are asked for.
+	lookAfterFormers = time.Second
+	// formerSilences is how many questions such a node leaves unanswered before it counts
+	// as gone.
+	formerSilences = 3
+	// formerLingers is how long packets are still passed on to a node that an address has
+	// gone back to: until the last client knows.
+	formerLingers = 2 * time.Second
+)
+
+// logKeyFormer is the address of a node that packets are passed on to.
+const logKeyFormer = "former"
+
+// ConnectionTable has the kernel pass packets on that belong to no connection of this node.
+// flows.Table is one.
+type ConnectionTable interface {
+	// Keep has packets to each address go to the node that had it before, for so long.
+	Keep(former map[netip.Addr]netip.Addr, d time.Duration) error
+	// Forget ends that for all addresses that lead to that node.
+	Forget(former netip.Addr) error
+	// Entries returns what is in force, also from before a restart.
+	Entries() ([]flows.Entry, error)
+}
+
+// FormerLAN asks the LAN who is there. layer2.Announcer does.
+type FormerLAN interface {
+	Who(context.Context, []layer2.Announcement) map[netip.Addr]layer2.Claim
+}
+
+// ConnectionsConfig says what Connections work with. All fields are needed.
+type ConnectionsConfig struct {
+	// Open finds out whether the kernel can do it, and lets this process.
+	Open func() (ConnectionTable, error)
+	LAN  FormerLAN
+	// Lifetime is how long connections are kept after an address has moved.
+	Lifetime time.Duration
+	Log      *slog.Logger
+}
+
+// Connections keep those that were open when an address came here: the node that had it
+// before knows them, and gets their packets as long as it is there. See ADR 0030. Safe for
+// concurrent use.
+type Connections struct {
+	ConnectionsConfig
+	bell chan struct{} // there is a node that has not been asked for
+
+	open  sync.Once
+	table ConnectionTable // set by open; nil if there is none
+
+	mu      sync.Mutex // guards what follows
+	kept    map[netip.Addr]kept
+	formers map[netip.Addr]*former // those in kept, by their addresses
+}
+
+// kept is where packets of connections go that this node does not know, and until when.
+type kept struct {
+	former netip.Addr
+	until  time.Time
+}
+
+// former is a node that packets are passed on to.
+type former struct {
+	answered bool // it has been there
+	silences int  // questions in a row that it has not answered
+}
+
+// NewConnections returns Connections that have not opened the table yet.
+func NewConnections(c ConnectionsConfig) *Connections {
+	return &Connections{
+		ConnectionsConfig: c, bell: make(chan struct{}, 1),
+		kept: make(map[netip.Addr]kept), formers: make(map[netip.Addr]*former),
+	}
+}
+
+// Run asks for the nodes that packets are passed on to, until ctx ends, and then returns
+// nil. What is in force stays so: the next start finds it.
+func (c *Connections) Run(ctx context.Context) error {
+	if !c.ready() {
+		return nil
+	}
+	tick := time.NewTicker(lookAfterFormers)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			c.look(ctx, false)
+		case <-c.bell:
+			// One that is dead should not swallow packets for longer than it takes to know.
+			for range formerSilences {
+				c.look(ctx, true)
+			}
+		}
+	}
+}
+
+// ready opens the table, the first time, and says whether there is one.
+func (c *Connections) ready() bool {
+	c.open.Do(func() {
+		table, err := c.Open()
+		if err != nil {
+			c.Log.Warn("connections will break when their address moves to another node", lb.LogKeyError, err)
+			return
+		}
+		c.table = table
+		c.adopt()
+	})
+	return c.table != nil
+}
+
+// adopt takes over what the process before this one has left.
+func (c *Connections) adopt() {
+	entries, err := c.table.Entries()
+	if err != nil {
+		c.Log.Warn("connections kept before this start are not known", lb.LogKeyError, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range entries {
+		c.note(e.Address, kept{e.Former, time.Now().Add(e.Left)})
+	}
+}
+
+// note takes note of an entry of the table.
+func (c *Connections) note(a netip.Addr, k kept) {
+	c.kept[a] = k
+	if c.formers[k.former] == nil {
+		c.formers[k.former] = new(former)
+		ring(c.bell)
+	}
+}
+
+// take keeps the connections of addresses that come here, each from the node given. It
+// returns when packets are passed on: clients may be told then.
+func (c *Connections) take(from map[netip.Addr]netip.Addr) {
+	c.keep(from, c.Lifetime)
+}
+
+// keeping says whether packets to any address are passed on.
+func (c *Connections) keeping() bool {
+	if !c.ready() {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.kept) > 0
+}
+
+// giveBack takes note of addresses that go to nodes. Whoever has an address again needs
+// nothing passed on, and nothing may come back from there in a circle.
+func (c *Connections) giveBack(to map[netip.Addr]netip.Addr) {
+	c.mu.Lock()
+	maps.DeleteFunc(to, func(a, node netip.Addr) bool { return c.kept[a].former != node })
+	c.mu.Unlock()
+	c.keep(to, formerLingers)
+}
+
+func (c *Connections) keep(from map[netip.Addr]netip.Addr, d time.Duration) {
+	if len(from) == 0 || !c.ready() {
+		return
+	}
+	if err := c.table.Keep(from, d); err != nil {
+		c.Log.Warn("connections of addresses that move may break", lb.LogKeyCount, len(from), lb.LogKeyError, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	until := time.Now().Add(d)
+	for a, node := range from {
+		c.note(a, kept{node, until})
+	}
+}
+
+// look asks for the nodes that packets are passed on to, or for those only that have not
+// answered yet, and forgets which are gone.
+func (c *Connections) look(ctx context.Context, fresh bool) {
+	asked := c.askable(fresh)
+	if len(asked) == 0 {
+		return
+	}
+	began := time.Now()
+	there := c.LAN.Who(ctx, asked)
+	if ctx.Err() != nil || time.Since(began) > lateQuestion {
+		return // answers may have been missed
+	}
+	for _, gone := range c.heard(asked, there) {
+		c.Log.Info("connections are not kept any more: their node is gone", logKeyFormer, gone)
+		if err := c.table.Forget(gone); err != nil {
+			c.Log.Warn("packets to a node that is gone are still passed on", logKeyFormer, gone, lb.LogKeyError, err)
+		}
+	}
+}
+
+// askable returns the nodes to ask for, without those that nothing leads to any more.
+func (c *Connections) askable(fresh bool) []layer2.Announcement {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	used := make(map[netip.Addr]struct{})
+	for a, k := range c.kept {
+		if !k.until.After(now) {
+			delete(c.kept, a)
+			continue
+		}
+		used[k.former] = struct{}{}
+	}
+	var asked []layer2.Announcement
+	for node, f := range c.formers {
+		if _, ok := used[node]; !ok {
+			delete(c.formers, node)
+			continue
+		}
+		if !fresh || !f.answered {
+			asked = append(asked, layer2.Announcement{Address: node})
+		}
+	}
+	return asked
+}
+
+// heard takes note of who has answered, and returns the nodes that are gone.
+func (c *Connections) heard(asked []layer2.Announcement, there map[netip.Addr]layer2.Claim) (gone []netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range asked {
+		node := asked[i].Address
+		f := c.formers[node]
+		if f == nil {
+			continue
+		}
+		if _, ok := there[node]; ok {
+			f.answered, f.silences = true, 0
+			continue
+		}
+		if f.silences++; f.silences >= formerSilences {
+			gone = append(gone, node)
+			delete(c.formers, node)
+			maps.DeleteFunc(c.kept, func(_ netip.Addr, k kept) bool { return k.former == node })
+		}
+	}
+	return gone
+}
+
+// Describe is a prometheus.Collector's.
+func (c *Connections) Describe(to chan<- *prometheus.Desc) { to <- keptDesc() }
+
+// Collect is a prometheus.Collector's.
+func (c *Connections) Collect(to chan<- prometheus.Metric) {
+	c.mu.Lock()
+	n := len(c.kept)
+	c.mu.Unlock()
+	to <- prometheus.MustNewConstMetric(keptDesc(), prometheus.GaugeValue, float64(n))
+}
+
+func keptDesc() *prometheus.Desc {
+	return prometheus.NewDesc("herald_layer2_kept_addresses",
+		"Addresses whose connections from before they came here are passed on to the node that had them.", nil, nil)
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/herald-lb/herald/speaker/internal/flows"
+	"github.com/herald-lb/herald/speaker/internal/layer2"
+	"github.com/herald-lb/herald/speaker/internal/link"
+)
+
+// fakeTable remembers what it was told, and what was announced at that time.
+type fakeTable struct {
+	layer2   *fakeLayer2
+	entries  []flows.Entry
+	unusable error
+
+	mu    sync.Mutex // guards calls
+	calls []string
+}
+
+func (f *fakeTable) Keep(former map[netip.Addr]netip.Addr, d time.Duration) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for a, node := range former {
+		f.calls = append(f.calls, fmt.Sprintf("%s from %s for %s, announced %v", a, node, d, f.layer2.addresses()))
+	}
+	return nil
+}
+
+func (f *fakeTable) Forget(node netip.Addr) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, "forget "+node.String())
+	return nil
+}
+
+func (f *fakeTable) Entries() ([]flows.Entry, error) { return f.entries, nil }
+
+// expect compares what the table was told since the last call.
+func (f *fakeTable) expect(t *testing.T, want ...string) {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	slices.Sort(f.calls)
+	if diff := cmp.Diff(want, f.calls); diff != "" {
+		t.Errorf("told to the table (-want +got):\n%s", diff)
+	}
+	f.calls = nil
+}
+
+// fakeFormers are nodes of which some are dead.
+type fakeFormers struct {
+	takes time.Duration
+
+	mu   sync.Mutex // guards dead
+	dead []string
+}
+
+func (f *fakeFormers) die(nodes ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dead = nodes
+}
+
+func (f *fakeFormers) Who(_ context.Context, asked []layer2.Announcement) map[netip.Addr]layer2.Claim {
+	time.Sleep(f.takes)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	there := make(map[netip.Addr]layer2.Claim)
+	for _, n := range asked {
+		if !slices.Contains(f.dead, n.Address.String()) {
+			there[n.Address] = layer2.Claim{}
+		}
+	}
+	return there
+}
+
+// keeping is a speaker on node a that keeps connections, with nodes b and c beside.
+type keeping struct {
+	*speaker
+	table *fakeTable
+	lan   *fakeFormers
+}
+
+const (
+	nodeB, nodeC = "10.0.0.99", "10.0.0.100"
+	isWeb        = "192.0.2.1"
+)
+
+// keepConnections runs f with a speaker that has not settled.
+func keepConnections(t *testing.T, f func(k *keeping), options ...option) {
+	t.Helper()
+	keepConnectionsBy(t, new(fakeTable), f, options...)
+}
+
+// keepConnectionsBy does the same with a table of the test's own.
+func keepConnectionsBy(t *testing.T, table *fakeTable, f func(k *keeping), options ...option) {
+	t.Helper()
+	k := &keeping{table: table, lan: &fakeFormers{takes: 40 * time.Millisecond}}
+	options = append(options, func(c *Config) {
+		k.table.layer2 = c.Layer2.(*fakeLayer2)
+		c.Connections = NewConnections(ConnectionsConfig{
+			Open: func() (ConnectionTable, error) { return k.table, k.table.unusable },
+			LAN:  k.lan, Lifetime: time.Hour, Log: slog.New(slog.DiscardHandler),
+		})
+	})
+	synctest.Test(t, func(t *testing.T) {
+		k.speaker = newSpeaker(t, "a", newFakeStatusAPI(), options...)
+		k.links.snapshot = []link.Interface{{Index: 1, Name: "eth0", MAC: [6]byte{2}, Up: true, ARP: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.98/24")}}}
+		fill(k.inventory, "a", "b", "c")
+		k.members.set("a", "b", "c")
+		add(k.inventory, "web", isWeb)
+		ctx, cancel := context.WithCancel(t.Context())
+		var group sync.WaitGroup
+		group.Go(func() { _ = k.Connections.Run(ctx) }) // it has no error
+		stop := k.start()
+		f(k)
+		cancel()
+		group.Wait()
+		stop()
+	})
+}
+
+// only lets nobody but one node announce.
+func (k *keeping) only(name string) {
+	ad := advertisement()
+	ad.Generation = time.Now().UnixNano()
+	ad.Spec.NodeSelectors = selecting(name)
+	k.inventory.OnL2Advertisement(nil, ad)
+	k.quiesce()
+}
+
+// keptFrom is what the table is told of the address; announced is what was at that time.
+func keptFrom(node string, d time.Duration, announced ...string) string {
+	return fmt.Sprintf("%s from %s for %s, announced %v", isWeb, node, d, announced)
+}
+
+// Packets are passed on to whoever had the address before anybody hears that it has come,
+// and no longer once that one has it again.
+func TestConnectionsAreKept(t *testing.T) {
+	keepConnections(t, func(k *keeping) {
+		k.only("b")
+		k.settle()
+		k.table.expect(t)
+		k.only("a")
+		k.expectAnnounced(isWeb)
+		k.table.expect(t, keptFrom(nodeB, time.Hour))
+		k.only("c")
+		k.table.expect(t) // who was here is known here
+		k.only("a")
+		k.table.expect(t, keptFrom(nodeC, time.Hour))
+		k.only("c")
+		k.table.expect(t, keptFrom(nodeC, formerLingers, isWeb))
+		time.Sleep(formerLingers)
+		k.only("b")
+		k.only("c")
+		k.table.expect(t)
+	})
+}
+
+// A speaker that starts finds out who has had its addresses meanwhile.
+func TestConnectionsAreKeptAtTheStart(t *testing.T) {
+	keepConnections(t, func(k *keeping) {
+		k.members.set("a", "b")
+		for i := range 8 { // some of them are this node's
+			add(k.inventory, fmt.Sprint("more", i), fmt.Sprint("192.0.2.1", i))
+		}
+		k.settle()
+		mine := k.layer2.addresses()
+		var want []string
+		for _, a := range mine {
+			want = append(want, fmt.Sprintf("%s from %s for %s, announced []", a, nodeB, time.Hour))
+		}
+		if len(want) == 0 {
+			t.Fatal("nothing is announced here")
+		}
+		k.table.expect(t, want...)
+
+		// The same when others have missed it for a moment.
+		k.Renew()
+		k.quiesce()
+		for i, a := range mine {
+			want[i] = fmt.Sprintf("%s from %s for %s, announced %v", a, nodeB, time.Hour, mine)
+		}
+		k.table.expect(t, want...)
+		if k.layer2.renewed.IsZero() {
+			t.Error("it did not announce again")
+		}
+	})
+}
+
+// Whoever starts alone has taken nothing from anybody.
+func TestNothingIsKept(t *testing.T) {
+	for name, options := range map[string][]option{"alone": nil, "without gossip": {withoutGossip}} {
+		t.Run(name, func(t *testing.T) {
+			keepConnections(t, func(k *keeping) {
+				k.members.set("a")
+				k.only("a")
+				k.settle()
+				k.expectAnnounced(isWeb)
+				k.table.expect(t)
+			}, options...)
+		})
+	}
+}
+
+// A node that cannot be reached directly gets nothing.
+func TestFormerIsNotOnLink(t *testing.T) {
+	keepConnections(t, func(k *keeping) {
+		k.links.set("eth0")
+		k.only("b")
+		k.settle()
+		k.only("a")
+		k.expectAnnounced(isWeb)
+		k.table.expect(t)
+	})
+}
+
+// A node that is dead is forgotten at once, one that dies a few seconds later.
+func TestFormersDie(t *testing.T) {
+	for name, dies := range map[string]time.Duration{"before": 0, "later": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			keepConnections(t, func(k *keeping) {
+				k.only("b")
+				k.settle()
+				if dies == 0 {
+					k.lan.die(nodeB)
+				}
+				ad := advertisement()
+				ad.Generation = time.Now().UnixNano()
+				ad.Spec.NodeSelectors = selecting("a")
+				k.inventory.OnL2Advertisement(nil, ad)
+				synctest.Wait()
+				k.table.expect(t, keptFrom(nodeB, time.Hour))
+				limit := formerSilences * k.lan.takes
+				if dies > 0 {
+					time.Sleep(dies)
+					k.table.expect(t)
+					k.lan.die(nodeB, nodeC)
+					limit = formerSilences*lookAfterFormers + k.lan.takes
+				}
+				time.Sleep(limit)
+				synctest.Wait()
+				k.table.expect(t, "forget "+nodeB)
+				time.Sleep(time.Minute)
+				k.table.expect(t)
+			})
+		})
+	}
+}
+
+// A process that is late may have missed answers.
+func TestLateQuestionsSayNothing(t *testing.T) {
+	keepConnections(t, func(k *keeping) {
+		k.lan.takes = lateQuestion + time.Millisecond
+		k.lan.die(nodeB)
+		k.only("b")
+		k.settle()
+		k.only("a")
+		k.table.expect(t, keptFrom(nodeB, time.Hour))
+		time.Sleep(time.Minute)
+		k.table.expect(t)
+	})
+}
+
+// What is in force when the process starts is looked after like everything else.
+func TestEntriesAreAdopted(t *testing.T) {
+	left := []flows.Entry{{Address: netip.MustParseAddr(isWeb), Former: netip.MustParseAddr(nodeC), Left: time.Minute}}
+	keepConnectionsBy(t, &fakeTable{entries: left}, func(k *keeping) {
+		k.only("b")
+		k.settle()
+		k.table.expect(t)
+		k.only("c")
+		k.table.expect(t, keptFrom(nodeC, formerLingers))
+		k.lan.die(nodeC)
+		time.Sleep(time.Minute) // nothing leads there any more
+		k.table.expect(t)
+	})
+}
+
+// Without a kernel that can do it, addresses move all the same.
+func TestNoTable(t *testing.T) {
+	keepConnectionsBy(t, &fakeTable{unusable: errors.New("not permitted")}, func(k *keeping) {
+		k.only("b")
+		k.settle()
+		k.only("a")
+		k.expectAnnounced(isWeb)
+		k.table.expect(t)
+	})
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce
+
+import (
+	"maps"
+	"net/netip"
+
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/speaker/internal/plan"
+)
+
+// decided is a verdict that is to be applied.
+type decided struct {
+	address netip.Addr
+	verdict plan.Verdict
+}
+
+// keepConnections has packets of connections passed on to the nodes that had addresses
+// which come here, before anybody is told that they do.
+func (l *Loop) keepConnections(round []decided) {
+	if l.Connections == nil || l.Members == nil {
+		return
+	}
+	var came []netip.Addr
+	keeping := l.Connections.keeping()
+	from, to := make(map[netip.Addr]lb.NodeName), make(map[netip.Addr]lb.NodeName)
+	for i := range round {
+		a, v := round[i].address, &round[i].verdict
+		rec := l.reporter.records[a]
+		switch owner := rec.owner(); {
+		case v.Announce && !rec.announced && owner != "":
+			from[a] = owner
+		case v.Announce && !rec.announced:
+			came = append(came, a)
+		case !v.Announce && keeping:
+			to[a] = v.Owner
+		}
+	}
+	if !l.ready.Load() { // who had them has not been decided here
+		from = l.ownersInAbsence(came)
+	}
+	l.Connections.take(l.hops(from))
+	l.Connections.giveBack(l.hops(to))
+}
+
+// renew announces everything again: others have missed this node, and may have taken over
+// what it has.
+func (l *Loop) renew() {
+	if l.Connections != nil && l.Members != nil {
+		var here []netip.Addr
+		for a, rec := range l.reporter.records {
+			if rec.announced {
+				here = append(here, a)
+			}
+		}
+		l.Connections.take(l.hops(l.ownersInAbsence(here)))
+	}
+	l.Layer2.Renew()
+}
+
+// ownersInAbsence returns who has the addresses as long as this node does not take part.
+func (l *Loop) ownersInAbsence(addresses []netip.Addr) map[netip.Addr]lb.NodeName {
+	in := l.input()
+	in.Members = maps.Clone(in.Members)
+	delete(in.Members, l.Node)
+	owners := make(map[netip.Addr]lb.NodeName)
+	if len(in.Members) == 0 || len(addresses) == 0 {
+		return owners
+	}
+	if l.Failback == Never { // what the others have, they claim
+		for _, a := range addresses {
+			owners[a] = l.Facts.claimant(a, in.Members)
+		}
+		return owners
+	}
+	absence := plan.NewOwnership()
+	absence.Use(plan.NewView(in))
+	for _, a := range l.Inventory.addresses() {
+		absence.Put(a, l.Inventory.sharers(a), "")
+	}
+	all := make(map[netip.Addr]lb.NodeName)
+	for a, v := range absence.Settle(l.Inventory.sharers) {
+		all[a] = v.Owner
+	}
+	for _, a := range addresses {
+		owners[a] = all[a]
+	}
+	return owners
+}
+
+// hops returns the addresses of those nodes, of the same family and on a link of this one,
+// and leaves out what has none.
+func (l *Loop) hops(nodes map[netip.Addr]lb.NodeName) map[netip.Addr]netip.Addr {
+	type family struct {
+		node lb.NodeName
+		is4  bool
+	}
+	known, hops := make(map[family]netip.Addr), make(map[netip.Addr]netip.Addr, len(nodes))
+	for a, node := range nodes {
+		f := family{node, a.Is4()}
+		hop, ok := known[f]
+		if !ok {
+			hop = l.hopTo(node, f.is4)
+			known[f] = hop
+		}
+		if hop.IsValid() {
+			hops[a] = hop
+		}
+	}
+	return hops
+}
+
+// hopTo returns an address of another node that is on a link of this one; none if it has
+// none.
+func (l *Loop) hopTo(node lb.NodeName, is4 bool) netip.Addr {
+	if node == "" || node == l.Node {
+		return netip.Addr{}
+	}
+	for _, hop := range l.addressesOfNode(node) {
+		if hop.Is4() == is4 && l.onLink(hop) {
+			return hop
+		}
+	}
+	return netip.Addr{}
+}
+
+// onLink says whether an address is in a subnet of an interface that this node announces on.
+func (l *Loop) onLink(a netip.Addr) bool {
+	for _, i := range l.Links.Snapshot() {
+		if _, announces := l.interfaces[i.Name]; !announces {
+			continue
+		}
+		for _, p := range subnetsOf(&i) {
+			if p.Contains(a) {
+				return true
+			}
+		}
+	}
+	return false
+}
