@@ -18,7 +18,7 @@ import (
 	"github.com/herald-lb/herald/speaker/internal/announce"
 )
 
-// watches are the informers of the speaker, each as narrow as it can be.
+// watches are the informers and followers of the speaker, each as narrow as it can be.
 type watches struct {
 	sources []kube.Syncer
 	// configuration are those of sources that say what peers there are.
@@ -63,19 +63,19 @@ func watchBGP(w *watches, c *kube.Client, namespace string, inventory *announce.
 	)
 }
 
-// watch adds an informer of objects of which there may be very many. It begins when the
+// watch adds a follower of objects of which there may be very many. It begins when the
 // configuration is known, which they would keep waiting.
 func watch[T runtime.Object](w *watches, name string, r kube.Resource[T], watched kube.Watched[T], onChange func(old, now T)) error {
-	informer, err := newInformer(r, watched, onChange)
+	follower, err := r.Follower(watched, onChange)
 	if err != nil {
 		return err
 	}
-	w.sources = append(w.sources, informer)
+	w.sources = append(w.sources, follower)
 	w.tasks = append(w.tasks, run.Task{Name: name, Run: func(ctx context.Context) error {
 		if kube.WaitForSync(ctx, w.configuration...) != nil {
 			return nil //nolint:nilerr // ctx has ended: it has no other error
 		}
-		return informer.Run(ctx)
+		return follower.Run(ctx)
 	}})
 	return nil
 }

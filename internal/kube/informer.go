@@ -11,10 +11,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/cache"
 )
 
-// Watched says which objects of a kind an Informer follows.
+// Watched says which objects of a kind an Informer or a Follower follows.
 // The zero value is all of them, untrimmed.
 type Watched[T runtime.Object] struct {
 	// Namespace limits the watch; empty is all namespaces.
@@ -44,16 +43,11 @@ type Informer[T runtime.Object] struct {
 
 // Informer returns an informer that is not running yet.
 func (r Resource[T]) Informer(w Watched[T]) (*Informer[T], error) {
-	if _, ok := any(r.empty()).(object); !ok {
-		return nil, fmt.Errorf("prepare informer of %s: %T has no metadata", r.name, r.empty())
+	reader, err := newReader(r, w)
+	if err != nil {
+		return nil, err
 	}
-	trim := func(obj T) {
-		trimMeta(obj)
-		if w.Trim != nil {
-			w.Trim(obj)
-		}
-	}
-	return &Informer[T]{reader: &reader[T]{resource: r, watched: w, trim: trim}, store: newStore(trim, w.Indexes)}, nil
+	return &Informer[T]{reader: reader, store: newStore(reader.trim, w.Indexes)}, nil
 }
 
 // OnChange calls f for each object added (old is nil), changed, or removed (now is
@@ -66,12 +60,7 @@ func (i *Informer[T]) OnChange(f func(old, now T)) error {
 
 // Run follows the API server until ctx ends, reconnecting as needed, and returns
 // after the informer's goroutines have ended. It returns nil.
-func (i *Informer[T]) Run(ctx context.Context) error {
-	options := cache.ReflectorOptions{Name: i.reader.resource.name}
-	cache.NewReflectorWithOptions(i.reader, i.reader.resource.empty(), i.store, options).RunWithContext(ctx)
-	i.reader.lists.Wait()
-	return nil
-}
+func (i *Informer[T]) Run(ctx context.Context) error { return i.reader.follow(ctx, i.store) }
 
 // Synced reports whether the first complete list has arrived and every OnChange
 // function has seen all of it.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 )
 
 // listBuffer is how much of a list is taken from the connection at once, in bytes.
@@ -28,6 +29,28 @@ type reader[T runtime.Object] struct {
 	trim     func(T)
 	// lists are those under way, which a reflector does not wait for.
 	lists sync.WaitGroup
+}
+
+// newReader returns what reads objects for an Informer or a Follower.
+func newReader[T runtime.Object](r Resource[T], w Watched[T]) (*reader[T], error) {
+	if _, ok := any(r.empty()).(object); !ok {
+		return nil, fmt.Errorf("follow %s: %T has no metadata", r.name, r.empty())
+	}
+	trim := func(obj T) {
+		trimMeta(obj)
+		if w.Trim != nil {
+			w.Trim(obj)
+		}
+	}
+	return &reader[T]{resource: r, watched: w, trim: trim}, nil
+}
+
+// follow has a reflector fill a store until ctx ends.
+func (r *reader[T]) follow(ctx context.Context, into cache.ReflectorStore) error {
+	options := cache.ReflectorOptions{Name: r.resource.name}
+	cache.NewReflectorWithOptions(r, r.resource.empty(), into, options).RunWithContext(ctx)
+	r.lists.Wait()
+	return nil
 }
 
 // IsWatchListSemanticsUnSupported has reflectors list first.

@@ -42,7 +42,7 @@ func (s *store[T]) Add(obj any) error { return s.Update(obj) }
 
 // Update stores an object that a watch shows.
 func (s *store[T]) Update(obj any) error {
-	now, key, err := s.typed(obj)
+	now, key, err := typed[T](obj)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (s *store[T]) Update(obj any) error {
 
 // Delete forgets an object. Nothing is told of one that was not there.
 func (s *store[T]) Delete(obj any) error {
-	_, key, err := s.typed(obj)
+	_, key, err := typed[T](obj)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (s *store[T]) Replace(objs []any, _ string) error {
 	}
 	gone := maps.Clone(s.objects)
 	for _, obj := range objs {
-		now, key, err := s.typed(obj)
+		now, key, err := typed[T](obj)
 		if err != nil {
 			s.mu.Unlock()
 			return err
@@ -117,7 +117,8 @@ func (s *store[T]) tell(old, now T) {
 	}
 }
 
-func (s *store[T]) typed(obj any) (t T, key types.NamespacedName, err error) {
+// typed returns what a reflector has given, and its key.
+func typed[T runtime.Object](obj any) (t T, key types.NamespacedName, err error) {
 	t, ok := obj.(T)
 	if !ok {
 		return t, key, fmt.Errorf("store a %T: want a %T", obj, t)
@@ -125,7 +126,7 @@ func (s *store[T]) typed(obj any) (t T, key types.NamespacedName, err error) {
 	return t, keyOf(t), nil
 }
 
-// keyOf shares the strings of the object. Informer has seen that it is one.
+// keyOf shares the strings of the object. newReader has seen that it is one.
 func keyOf(obj runtime.Object) types.NamespacedName {
 	o := obj.(object)
 	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}

@@ -19,9 +19,8 @@ import (
 )
 
 // Inventory is what the API server has told, indexed for the loop, and a list of what
-// has changed since the loop last asked. It shares the objects with the informers and
-// parses them when they are needed: with tens of thousands of Services, keeping the
-// parsed values as well would cost more than parsing them again.
+// has changed since the loop last asked. Of Services and EndpointSlices, of which there
+// may be tens of thousands, it keeps what it needs, and nobody else keeps anything.
 //
 // Its On methods are callbacks for informers. All methods are safe for concurrent use.
 type Inventory struct {
@@ -32,8 +31,9 @@ type Inventory struct {
 	changed chan struct{}
 
 	mu             sync.Mutex // guards what follows
-	services       map[lb.ServiceName]*corev1.Service
-	endpointSlices map[lb.ServiceName][]*discoveryv1.EndpointSlice // replaced, never modified
+	services       map[lb.ServiceName]*keptService
+	endpointSlices map[lb.ServiceName][]*keptSlice // by Service; replaced, never modified
+	slices         map[types.NamespacedName]*keptSlice
 	holders        map[netip.Addr][]lb.ServiceName
 	nodes          map[string]*corev1.Node
 	pools          map[string]*v1beta1.IPAddressPool
@@ -53,8 +53,9 @@ func NewInventory(class string) *Inventory {
 	return &Inventory{
 		class:          class,
 		changed:        make(chan struct{}, 1),
-		services:       make(map[lb.ServiceName]*corev1.Service),
-		endpointSlices: make(map[lb.ServiceName][]*discoveryv1.EndpointSlice),
+		services:       make(map[lb.ServiceName]*keptService),
+		endpointSlices: make(map[lb.ServiceName][]*keptSlice),
+		slices:         make(map[types.NamespacedName]*keptSlice),
 		holders:        make(map[netip.Addr][]lb.ServiceName),
 		nodes:          make(map[string]*corev1.Node),
 		pools:          make(map[string]*v1beta1.IPAddressPool),
@@ -68,30 +69,30 @@ func NewInventory(class string) *Inventory {
 }
 
 // OnService takes note of a Service of type LoadBalancer. Old is nil when it is new,
-// now is nil when it is gone.
+// now is nil when it is gone. Of old, the name counts.
 func (v *Inventory) OnService(old, now *corev1.Service) {
 	if old == nil {
 		old = now
 	}
 	name := lb.ServiceName{Namespace: old.Namespace, Name: old.Name}
-	if now != nil && !v.isOurs(now) {
-		now = nil
+	var kept *keptService
+	if now != nil && v.isOurs(now) {
+		kept = keepService(now)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	// What we have counts as old, not what the informer says: the class may differ.
-	before := v.services[name]
-	if before == nil && now == nil {
+	before := v.services[name] // nil also when it was of another class
+	if before == nil && kept == nil {
 		return
 	}
 	for _, a := range addressesOf(before) {
 		v.release(a, name)
 	}
 	delete(v.services, name)
-	if now != nil {
-		v.services[name] = now
-		for _, a := range addressesOf(now) {
-			v.hold(a, name)
+	if kept != nil {
+		v.services[kept.name] = kept
+		for _, a := range kept.addresses {
+			v.hold(a, kept.name)
 		}
 	}
 	v.note()
@@ -105,11 +106,11 @@ func (v *Inventory) isOurs(s *corev1.Service) bool {
 	return s.Spec.Type == corev1.ServiceTypeLoadBalancer && class == v.class
 }
 
-func addressesOf(s *corev1.Service) []netip.Addr {
+func addressesOf(s *keptService) []netip.Addr {
 	if s == nil {
 		return nil
 	}
-	return lb.StatusAddresses(s)
+	return s.addresses
 }
 
 func (v *Inventory) hold(a netip.Addr, name lb.ServiceName) {
@@ -129,36 +130,48 @@ func (v *Inventory) release(a netip.Addr, name lb.ServiceName) {
 	v.dirty[a] = struct{}{}
 }
 
-// OnEndpointSlice takes note of an EndpointSlice of any Service.
+// OnEndpointSlice takes note of an EndpointSlice of any Service, as OnService does.
 func (v *Inventory) OnEndpointSlice(old, now *discoveryv1.EndpointSlice) {
-	if old == nil && serviceOf(now).Name == "" {
-		return // somebody's own, for no Service
+	if old == nil {
+		old = now
+	}
+	key := types.NamespacedName{Namespace: old.Namespace, Name: old.Name}
+	var kept *keptSlice
+	if now != nil && serviceOf(now).Name != "" { // else somebody's own, for no Service
+		kept = keepSlice(now)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if old != nil {
-		name := serviceOf(old)
-		rest := without(v.endpointSlices[name], old.Name)
-		if len(rest) == 0 {
-			delete(v.endpointSlices, name)
-		} else {
-			v.endpointSlices[name] = rest
-		}
-		v.dirtyService[name] = struct{}{}
+	before := v.slices[key]
+	if before == nil && kept == nil {
+		return
 	}
-	if now != nil {
-		name := serviceOf(now)
-		v.endpointSlices[name] = append(without(v.endpointSlices[name], now.Name), now)
-		v.dirtyService[name] = struct{}{}
+	if before != nil {
+		delete(v.slices, key)
+		v.replaceSlices(before.service, without(v.endpointSlices[before.service], before))
+	}
+	if kept != nil {
+		key.Name = kept.name
+		v.slices[key] = kept
+		v.replaceSlices(kept.service, append(without(v.endpointSlices[kept.service], nil), kept))
 	}
 	v.note()
 }
 
+// replaceSlices says which slices a Service has. The caller holds the lock.
+func (v *Inventory) replaceSlices(name lb.ServiceName, all []*keptSlice) {
+	delete(v.endpointSlices, name) // the strings of the key are a slice's, which may be gone
+	if len(all) > 0 {
+		v.endpointSlices[name] = all
+	}
+	v.dirtyService[name] = struct{}{}
+}
+
 // without returns a copy, so that those who have the old one may go on reading it.
-func without(all []*discoveryv1.EndpointSlice, name string) []*discoveryv1.EndpointSlice {
-	rest := make([]*discoveryv1.EndpointSlice, 0, len(all)+1)
+func without(all []*keptSlice, gone *keptSlice) []*keptSlice {
+	rest := make([]*keptSlice, 0, len(all)+1)
 	for _, s := range all {
-		if s.Name != name {
+		if s != gone {
 			rest = append(rest, s)
 		}
 	}
@@ -304,8 +317,8 @@ func (v *Inventory) addAddresses(set map[netip.Addr]struct{}) {
 // sharers returns the Services that hold the address, with their endpoints.
 func (v *Inventory) sharers(a netip.Addr) []plan.Sharer {
 	type holder struct {
-		service *corev1.Service
-		slices  []*discoveryv1.EndpointSlice
+		service *keptService
+		slices  []*keptSlice
 	}
 	v.mu.Lock()
 	holders := make([]holder, 0, len(v.holders[a]))
@@ -316,8 +329,7 @@ func (v *Inventory) sharers(a netip.Addr) []plan.Sharer {
 
 	sharers := make([]plan.Sharer, len(holders))
 	for i, h := range holders {
-		service, _ := lb.ParseService(h.service)
-		sharers[i] = plan.Sharer{Service: &service, Endpoints: lb.ParseEndpoints(h.slices)}
+		sharers[i] = plan.Sharer{Service: h.service.parsed(), Endpoints: endpointsOf(h.slices)}
 	}
 	return sharers
 }
@@ -327,7 +339,7 @@ func (v *Inventory) uid(name lb.ServiceName) types.UID {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if s := v.services[name]; s != nil {
-		return s.UID
+		return s.uid
 	}
 	return ""
 }

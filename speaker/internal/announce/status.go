@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -66,6 +67,8 @@ type Statuses struct {
 	wanted map[lb.ServiceName]wantedStatus
 	// there are the objects of this node, by Service: in the end, one each.
 	there map[lb.ServiceName][]statusObject
+	// of has the Services of these objects, by the names of the objects.
+	of map[string]lb.ServiceName
 	// complete means that what is not wanted may be deleted.
 	complete bool
 	// sessions are those that are not as they should be, by peer. Until sessionsKnown,
@@ -101,6 +104,7 @@ func newStatuses(owner StatusOwner, api statusWriter, log *slog.Logger, kind sta
 		amiss:  make(chan struct{}, 1),
 		wanted: make(map[lb.ServiceName]wantedStatus),
 		there:  make(map[lb.ServiceName][]statusObject),
+		of:     make(map[string]lb.ServiceName),
 	}
 	s.sweeper = newSweeper(s)
 	return s
@@ -164,18 +168,19 @@ func (s *Statuses) Present(service lb.ServiceName) bool {
 // it. It replaces what was said before.
 func (s *Statuses) Sweep(nodes []lb.NodeName) { s.sweeper.set(nodes) }
 
-// on takes note of an object of this node that came, changed or went.
+// on takes note of an object of this node that came, changed or went. Of old, the name
+// counts.
 func (s *Statuses) on(old, now foundStatus) {
-	known := old
-	if old.ObjectMeta == nil {
-		known = now
-	}
-	service := lb.ServiceName{Namespace: known.Labels[v1beta1.LabelServiceNamespace], Name: known.Labels[v1beta1.LabelServiceName]}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var service lb.ServiceName
 	if now.ObjectMeta == nil {
-		s.forget(service, old.Name)
+		service = s.of[old.Name]
+		s.forget(old.Name)
 	} else {
+		service = lb.ServiceName{
+			Namespace: unique.Make(now.Labels[v1beta1.LabelServiceNamespace]).Value(), Name: now.Labels[v1beta1.LabelServiceName],
+		}
 		s.remember(service, s.parse(now))
 	}
 	if _, wanted := s.wanted[service]; wanted || s.complete && now.ObjectMeta != nil {
@@ -201,11 +206,14 @@ func (s *Statuses) parse(o foundStatus) statusObject {
 
 // remember puts o in the place of the object of the same name.
 func (s *Statuses) remember(service lb.ServiceName, o statusObject) {
-	s.forget(service, o.name)
+	s.forget(o.name)
 	s.there[service] = append(slices.Clip(s.there[service]), o)
+	s.of[o.name] = service
 }
 
-func (s *Statuses) forget(service lb.ServiceName, name string) {
+func (s *Statuses) forget(name string) {
+	service := s.of[name]
+	delete(s.of, name)
 	rest := slices.DeleteFunc(s.there[service], func(o statusObject) bool { return o.name == name })
 	if len(rest) == 0 {
 		delete(s.there, service)
@@ -347,7 +355,7 @@ func (s *Statuses) write(ctx context.Context, service lb.ServiceName) error {
 			return err
 		}
 		s.mu.Lock()
-		s.forget(service, o.name)
+		s.forget(o.name)
 		s.mu.Unlock()
 	}
 	return nil
@@ -391,7 +399,7 @@ func (s *Statuses) fill(ctx context.Context, service lb.ServiceName, name string
 	defer s.mu.Unlock()
 	if err != nil {
 		if kube.IsGone(err) {
-			s.forget(service, name)
+			s.forget(name)
 		}
 		return err
 	}

@@ -5,6 +5,7 @@ package announce
 import (
 	"slices"
 	"sync"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -30,7 +31,7 @@ type Trimmer struct {
 // business of a speaker.
 func (t *Trimmer) Service(s *corev1.Service) {
 	s.ObjectMeta = metav1.ObjectMeta{
-		Namespace: s.Namespace, Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion,
+		Namespace: unique.Make(s.Namespace).Value(), Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion,
 		CreationTimestamp: s.CreationTimestamp, Labels: s.Labels, Annotations: t.annotations(s.Annotations),
 	}
 	s.Spec = corev1.ServiceSpec{
@@ -90,7 +91,7 @@ func (t *Trimmer) EndpointSlice(s *discoveryv1.EndpointSlice) {
 	// An endpoint without conditions is ready (the API says so): these are usable.
 	s.Endpoints = slices.Clip(endpoints)
 	s.ObjectMeta = metav1.ObjectMeta{
-		Namespace: s.Namespace, Name: s.Name, ResourceVersion: s.ResourceVersion,
+		Namespace: unique.Make(s.Namespace).Value(), Name: s.Name, ResourceVersion: s.ResourceVersion,
 		GenerateName: serviceOf(s).Name,
 	}
 	s.Ports = nil

@@ -38,7 +38,7 @@ func TestTrimServiceKeepsWhatCounts(t *testing.T) {
 	if len(problems) != 0 {
 		t.Errorf("trimming makes problems: %v", problems)
 	}
-	// Those of its fields that package plan, the class filter and Events read.
+	// Those of its fields that keepService and the class filter read.
 	for _, f := range []*lb.Service{&before, &after} {
 		f.Ports, f.Backends, f.FamilyPolicy, f.Families = nil, "", "", nil
 	}
