@@ -63,5 +63,5 @@
 //
 // A packet that is passed on has the DF bit set and a TTL that is one less.
 //
-// No goroutines: methods are synchronous, and each opens a netlink socket of its own.
+// No goroutines: methods are synchronous.
 package flows

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/google/nftables"
-	"github.com/mdlayher/netlink"
+	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,52 +22,42 @@ const (
 	perMessage = 1000
 	// perTransaction bounds the entries that change at once.
 	perTransaction = 10_000
-	// sendBuffer is enough for a transaction that removes and adds so many: the
-	// kernel takes a transaction whole or not at all.
-	sendBuffer = 2 << 20
-	// tries bounds how often a change is begun again because the table was not
-	// what it was read to be: an entry has expired, or somebody flushed it.
-	tries = 3
 )
 
 // probe has the kernel make the whole ruleset, under another name and without
 // entries, and remove it in the same transaction.
-func (f family) probe() error {
-	c, err := dial()
-	if err != nil {
-		return f.explain("open netlink socket", err)
-	}
-	r := f.ruleset(probeName)
-	if err := r.install(c); err != nil {
-		return f.explain("compose rules", err)
-	}
-	c.DelTable(r.table)
-	if err := c.Flush(); err != nil {
-		return f.explain("make rules", err)
-	}
-	return nil
-}
-
-// dial prepares a connection. It opens a socket for each request: what an aborted
-// transaction has left unread cannot be taken for the answer to the next.
-func dial() (*nftables.Conn, error) {
-	return nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error {
-		// An error would otherwise come with all that was sent.
-		if err := c.SetOption(netlink.CapAcknowledge, true); err != nil {
+func (f family) probe(s *socket) error {
+	return f.explain("try rules", s.try(func(c *nftables.Conn) error {
+		r := f.ruleset(probeName)
+		if err := r.install(c); err != nil {
 			return err
 		}
-		return c.SetWriteBuffer(sendBuffer)
+		c.DelTable(r.table)
+		return c.Flush()
 	}))
 }
 
 // keep makes or replaces entries.
-func (f family) keep(pairs []pair, d time.Duration) error {
+func (f family) keep(s *socket, pairs []pair, d time.Duration) error {
 	if f.unusable != nil {
 		return f.unusable
 	}
 	for chunk := range slices.Chunk(pairs, perTransaction) {
-		if err := f.retry("make entries", func(c *nftables.Conn) error { return f.replace(c, chunk, d) }); err != nil {
-			return err
+		err := s.try(func(c *nftables.Conn) error {
+			present, _, err := f.list(c)
+			if err != nil {
+				return err
+			}
+			return f.replace(c, present, chunk, d)
+		})
+		if errors.Is(err, unix.EEXIST) { // what has our name is of another make
+			err = s.try(func(c *nftables.Conn) error {
+				c.DelTable(f.ruleset(tableName).table)
+				return f.replace(c, nil, chunk, d)
+			})
+		}
+		if err != nil {
+			return f.explain("make entries", err)
 		}
 	}
 	return nil
@@ -75,11 +65,7 @@ func (f family) keep(pairs []pair, d time.Duration) error {
 
 // replace is one transaction. Kernels before 6.12 cannot change the timeout of an
 // entry, and none changes its value, so that those which are there are removed in it.
-func (f family) replace(c *nftables.Conn, pairs []pair, d time.Duration) error {
-	present, _, err := f.list()
-	if err != nil {
-		return err
-	}
+func (f family) replace(c *nftables.Conn, present []Entry, pairs []pair, d time.Duration) error {
 	there := make(map[netip.Addr]bool, len(present))
 	for _, e := range present {
 		there[e.Address] = true
@@ -115,9 +101,9 @@ func chunked(s *nftables.Set, elements []nftables.SetElement, add func(*nftables
 }
 
 // remove removes entries, or the whole table if none remains.
-func (f family) remove(gone func(Entry) bool) error {
-	return f.retry("remove entries", func(c *nftables.Conn) error {
-		present, exists, err := f.list()
+func (f family) remove(s *socket, gone func(Entry) bool) error {
+	return f.explain("remove entries", s.try(func(c *nftables.Conn) error {
+		present, exists, err := f.list(c)
 		if err != nil || !exists {
 			return err
 		}
@@ -134,46 +120,22 @@ func (f family) remove(gone func(Entry) bool) error {
 			return err
 		}
 		return c.Flush()
-	})
-}
-
-// retry begins a change anew while the table is not what it was read to be.
-func (f family) retry(what string, change func(*nftables.Conn) error) error {
-	var err error
-	for range tries {
-		var c *nftables.Conn
-		if c, err = dial(); err != nil {
-			break
-		}
-		if err = change(c); err == nil || !isStale(err) {
-			break
-		}
-	}
-	return f.explain(what, err)
-}
-
-// isStale says whether the table may have changed since it was read.
-func isStale(err error) bool {
-	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EBUSY)
+	}))
 }
 
 // list returns the entries, and whether there is a table at all.
-func (f family) list() (entries []Entry, exists bool, err error) {
-	c, err := dial()
-	if err != nil {
-		return nil, false, f.explain("open netlink socket", err)
-	}
+func (f family) list(c *nftables.Conn) (entries []Entry, exists bool, err error) {
 	r := f.ruleset(tableName)
 	_, err = c.GetSetByName(r.table, mapName)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, f.explain("find table", err)
+		return nil, false, err
 	}
 	elements, err := c.GetSetElements(r.former)
 	if err != nil {
-		return nil, false, f.explain("list entries", err)
+		return nil, false, err
 	}
 	for _, e := range elements {
 		address, ok := netip.AddrFromSlice(e.Key)
@@ -183,6 +145,32 @@ func (f family) list() (entries []Entry, exists bool, err error) {
 		}
 	}
 	return entries, true, nil
+}
+
+// count reads the counters. Without a table there are none.
+func (f family) count(c *nftables.Conn) (Count, error) {
+	objects, err := c.GetNamedObjects(f.ruleset(tableName).table)
+	if err != nil {
+		return Count{}, err
+	}
+	var count Count
+	for _, o := range objects {
+		named, ok := o.(*nftables.NamedObj)
+		if !ok {
+			continue
+		}
+		counter, ok := named.Obj.(*expr.Counter)
+		if !ok {
+			continue
+		}
+		switch named.Name {
+		case passedName:
+			count.PassedOn = counter.Packets
+		case lostName:
+			count.Dropped = counter.Packets
+		}
+	}
+	return count, nil
 }
 
 // explain says what can be done about an error of the kernel.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/google/nftables"
 )
 
 // Entry says where this node's kernel passes on packets of unknown TCP
@@ -19,24 +21,32 @@ type Entry struct {
 	Left    time.Duration // until the kernel removes the entry
 }
 
-// Table is the kernel's table of former nodes in the network namespace of the
-// calling thread. It holds no copy of it and no socket, and needs no closing. Its
-// methods may be called from several goroutines at once.
+// Count is how many packets the rules have taken since their table was made.
+type Count struct {
+	PassedOn uint64 // to former nodes
+	Dropped  uint64 // because they had been passed on too often, or their entry ended that moment
+}
+
+// Table is the kernel's table of former nodes; it holds no copy of it. Its methods
+// may be called from several goroutines at once, in the network namespace in which
+// it was opened.
 type Table struct {
-	mu       sync.Mutex // one change at a time: each reads before it writes
-	families []family
+	families []family // not modified after Open
+
+	mu     sync.Mutex // guards socket; and one change at a time: each reads before it writes
+	socket socket
 }
 
 // Open checks that the kernel can pass on packets and that this process may make
 // it do so, by an attempt that leaves nothing behind. The entries of a previous
 // process stay with the time that is left to them; tables of it without entries
-// are removed. The error, if any, says what to do. A kernel that can do only one
+// are removed. The error says what to do. A kernel that can do only one
 // of IPv4 and IPv6 is good enough; Keep refuses the other then.
 func Open() (*Table, error) {
 	t := &Table{families: []family{ipv4(), ipv6()}}
 	var errs []error
 	for i := range t.families {
-		if err := t.families[i].probe(); err != nil {
+		if err := t.families[i].probe(&t.socket); err != nil {
 			t.families[i].unusable = err
 			errs = append(errs, err)
 		}
@@ -44,7 +54,18 @@ func Open() (*Table, error) {
 	if len(errs) == len(t.families) {
 		return nil, errors.Join(errs...)
 	}
-	return t, t.Prune()
+	if err := t.Prune(); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+// Close closes the socket; tables and entries stay. A method that is called
+// nevertheless opens another one.
+func (t *Table) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.socket.close()
 }
 
 // Keep makes the kernel pass on, for the time d, packets of unknown connections:
@@ -68,7 +89,7 @@ func (t *Table) Keep(former map[netip.Addr]netip.Addr, d time.Duration) error {
 		if len(mine) == 0 {
 			continue
 		}
-		if err := f.keep(mine, d); err != nil {
+		if err := f.keep(&t.socket, mine, d); err != nil {
 			errs = append(errs, fmt.Errorf("keep connections to %s: %w", name(mine), err))
 		}
 	}
@@ -81,14 +102,39 @@ func (t *Table) Entries() ([]Entry, error) {
 	defer t.mu.Unlock()
 	var all []Entry
 	for _, f := range t.usable() {
-		entries, _, err := f.list()
+		var entries []Entry
+		err := t.socket.try(func(c *nftables.Conn) (err error) {
+			entries, _, err = f.list(c)
+			return err
+		})
 		if err != nil {
-			return nil, err
+			return nil, f.explain("list entries", err)
 		}
 		all = append(all, entries...)
 	}
 	slices.SortFunc(all, func(a, b Entry) int { return a.Address.Compare(b.Address) })
 	return all, nil
+}
+
+// Count returns the sum of both families. It begins at zero again when tables
+// were removed.
+func (t *Table) Count() (Count, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var sum Count
+	for _, f := range t.usable() {
+		var count Count
+		err := t.socket.try(func(c *nftables.Conn) (err error) {
+			count, err = f.count(c)
+			return err
+		})
+		if err != nil {
+			return Count{}, f.explain("read counters", err)
+		}
+		sum.PassedOn += count.PassedOn
+		sum.Dropped += count.Dropped
+	}
+	return sum, nil
 }
 
 // Forget removes all entries that lead to a node. Having none is no error.
@@ -117,7 +163,7 @@ func (t *Table) remove(gone func(Entry) bool) error {
 	defer t.mu.Unlock()
 	var errs []error
 	for _, f := range t.usable() {
-		errs = append(errs, f.remove(gone))
+		errs = append(errs, f.remove(&t.socket, gone))
 	}
 	return errors.Join(errs...)
 }

@@ -68,15 +68,22 @@ func newWorld(t testing.TB, l lan) *world {
 	}
 	w := &world{lan: l, t: t, client: linktest.New(t)}
 	join(w.client, 9)
-	newNode := func(name string, number int) *node {
-		n := &node{Namespace: linktest.New(t), lan: l, t: t, name: name}
-		n.address = join(n.Namespace, number)
+	serving := func(name string, number int) *node {
+		n := newNode(t)
+		n.lan, n.name, n.address = l, name, join(n.Namespace, number)
 		n.proxy(number)
-		n.reopen()
 		return n
 	}
-	w.a, w.b, w.c = newNode("A", 11), newNode("B", 12), newNode("C", 13)
+	w.a, w.b, w.c = serving("A", 11), serving("B", 12), serving("C", 13)
 	return w
+}
+
+// newNode returns a node that is connected to nothing.
+func newNode(t testing.TB) *node {
+	t.Helper()
+	n := &node{Namespace: linktest.New(t), t: t}
+	n.reopen()
+	return n
 }
 
 // proxy starts a pod and translates the Service's address to it.
@@ -109,24 +116,45 @@ func (n *node) reopen() {
 		n.flows, err = flows.Open()
 		return err
 	}))
+	n.t.Cleanup(func() { must(n.t, n.flows.Close()) })
+}
+
+// do calls fn in the node's namespace and fails the test if it does.
+func (n *node) do(fn func(*flows.Table) error) {
+	n.t.Helper()
+	must(n.t, n.Enter(func() error { return fn(n.flows) }))
 }
 
 // keep has connections to the Service that n does not know go to former.
 func (n *node) keep(former *node, d time.Duration) {
 	n.t.Helper()
-	must(n.t, n.Enter(func() error {
-		return n.flows.Keep(map[netip.Addr]netip.Addr{n.service: former.address}, d)
-	}))
+	n.do(func(t *flows.Table) error {
+		return t.Keep(map[netip.Addr]netip.Addr{n.service: former.address}, d)
+	})
 }
 
-func (n *node) entries() []flows.Entry {
+func (n *node) entries() (all []flows.Entry) {
 	n.t.Helper()
-	var all []flows.Entry
-	must(n.t, n.Enter(func() (err error) {
-		all, err = n.flows.Entries()
+	n.do(func(t *flows.Table) (err error) {
+		all, err = t.Entries()
 		return err
-	}))
+	})
 	return all
+}
+
+func (n *node) count() (c flows.Count) {
+	n.t.Helper()
+	n.do(func(t *flows.Table) (err error) {
+		c, err = t.Count()
+		return err
+	})
+	return c
+}
+
+// rules is what nft shows, without entries.
+func (n *node) rules() string {
+	n.t.Helper()
+	return run(n.t, n.Namespace, "", "nft", "--terse", "list", "ruleset")
 }
 
 // move lets the client find the address at another node.
