@@ -15,6 +15,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/herald-lb/herald/e2e/internal/await"
 	"github.com/herald-lb/herald/e2e/lab"
 	"github.com/herald-lb/herald/e2e/lab/netns"
 )
@@ -88,20 +89,8 @@ func processesNaming(t *testing.T, dir string) []string {
 // that does not happen within ten seconds.
 func eventually(ctx context.Context, t *testing.T, check func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			t.Fatal(err)
-		}
+	if err := await.Until(ctx, 10*time.Second, 20*time.Millisecond, check); err != nil {
+		t.Fatal(err)
 	}
 }
 

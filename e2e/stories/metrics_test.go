@@ -3,22 +3,18 @@
 package stories
 
 import (
-	"crypto/tls"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
 
-const metricsPort = "9120"
+	"github.com/herald-lb/herald/e2e/internal/scrape"
+)
 
 // Metrics have the names that dashboards know, over HTTPS, for those who may read them.
 func TestMetrics(t *testing.T) {
@@ -92,26 +88,7 @@ func (s *story) scrape(pod corev1.Pod, token string) (status int, body string, e
 	if err != nil {
 		return 0, "", err
 	}
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		DialContext:       node.Netns().Dial,
-		DisableKeepAlives: true,
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // signed by itself, unless told otherwise
-	}}
-	url := "https://" + net.JoinHostPort(pod.Status.PodIP, metricsPort) + "/metrics"
-	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return 0, "", err
-	}
-	if token != "" {
-		request.Header.Set("Authorization", "Bearer "+token)
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return 0, "", err
-	}
-	defer response.Body.Close()
-	raw, err := io.ReadAll(response.Body)
-	return response.StatusCode, string(raw), err
+	return scrape.Metrics(s.ctx, node.Netns().Dial, pod.Status.PodIP, token)
 }
 
 func (s *story) expectRefused(pod corev1.Pod, token string, want int) {

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/herald-lb/herald/e2e/internal/await"
 )
 
 // harm makes the fault, and returns how to undo it. When it returns, the fault has taken
@@ -52,7 +54,7 @@ func (w *world) strike(ctx context.Context, signal func(string) error, target, s
 	if err := signal(target); err != nil {
 		return err
 	}
-	return await(ctx, time.Second, time.Millisecond, func() error {
+	return await.Until(ctx, time.Second, time.Millisecond, func() error {
 		stat, err := statOf(pid)
 		if err == nil && stat[0] != state {
 			return fmt.Errorf("%s is in state %s, want %s", target, stat[0], state)

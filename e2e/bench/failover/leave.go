@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/herald-lb/herald/e2e/internal/await"
 	"github.com/herald-lb/herald/e2e/internal/probe"
 	"github.com/herald-lb/herald/e2e/internal/wire"
 	"github.com/herald-lb/herald/e2e/lab"
@@ -118,7 +119,7 @@ func (w *world) drainAll(ctx context.Context) error {
 		if _, err := w.lab.Kubectl(ctx, "taint", "node", name, drainMark+"=:NoSchedule"); err != nil {
 			return err
 		}
-		err := await(ctx, settleLimit, 100*time.Millisecond, func() error { return w.gone(name) })
+		err := await.Until(ctx, settleLimit, 100*time.Millisecond, func() error { return w.gone(name) })
 		if _, err2 := w.lab.Kubectl(ctx, "taint", "node", name, drainMark+"-"); errors.Join(err, err2) != nil {
 			return errors.Join(err, err2)
 		}
@@ -192,7 +193,7 @@ func (l *load) stop() {
 
 // awaitAnswers returns when every address is served and every connection is open.
 func (l *load) awaitAnswers(ctx context.Context) error {
-	return await(ctx, outage, 100*time.Millisecond, func() error {
+	return await.Until(ctx, outage, 100*time.Millisecond, func() error {
 		for i, p := range l.probes {
 			if _, answered := p.Counts(); answered < 20 {
 				_, err := p.Last()

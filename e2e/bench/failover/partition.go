@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/herald-lb/herald/e2e/internal/await"
 	"github.com/herald-lb/herald/e2e/internal/wire"
 )
 
@@ -83,7 +84,7 @@ func (w *world) divide(ctx context.Context, fault string, turn int) (discord tim
 	if err := w.lab.Heal(ctx); err != nil {
 		return 0, 0, err
 	}
-	err = await(ctx, healing, quiet/4, func() error {
+	err = await.Until(ctx, healing, quiet/4, func() error {
 		for _, addr := range addrs {
 			if time.Since(healed) < quiet {
 				return errors.New("it has just been healed")

@@ -3,12 +3,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -21,36 +18,17 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/herald-lb/herald/e2e/internal/await"
+	"github.com/herald-lb/herald/e2e/internal/scrape"
 	"github.com/herald-lb/herald/e2e/internal/wire"
 )
 
 const (
-	metricsPort = "9120"
 	// settleLimit is how long a cluster may take to get over a fault.
 	settleLimit = time.Minute
 	// asked is how many addresses are asked for at most when owners are looked for.
 	asked = 120
 )
-
-// await returns when the condition has no error any more, and that error if it still has one
-// at the end.
-func await(ctx context.Context, limit, every time.Duration, condition func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		err := condition()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", ctx.Err(), err)
-		case <-tick.C:
-		}
-	}
-}
 
 // home is who had which addresses before the last fault: without failback never, they are
 // to be there again before the next.
@@ -59,7 +37,7 @@ type home map[netip.Addr]string
 // awaitSettled returns once the last fault is over: every speaker takes part and hears all
 // that it watches, and each address has one owner, the one that it had before.
 func (w *world) awaitSettled(ctx context.Context) (owners map[netip.Addr]string, err error) {
-	err = await(ctx, settleLimit, 100*time.Millisecond, func() error {
+	err = await.Until(ctx, settleLimit, 100*time.Millisecond, func() error {
 		if err := w.speakersHearEachOther(ctx); err != nil {
 			return err
 		}
@@ -143,31 +121,19 @@ func (w *world) scrape(ctx context.Context, node string) (map[string]float64, er
 	if err != nil {
 		return nil, err
 	}
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		DialContext: n.Netns().Dial, DisableKeepAlives: true,
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // its certificate is signed by itself
-	}}
-	url := "https://" + net.JoinHostPort(n.InternalIPs()[0].String(), metricsPort) + "/metrics"
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	status, body, err := scrape.Metrics(ctx, n.Netns().Dial, n.InternalIPs()[0].String(), w.token)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("read metrics: status %d", status)
+	}
 	if err != nil {
 		return nil, err
-	}
-	request.Header.Set("Authorization", "Bearer "+w.token)
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("read metrics: %s", response.Status)
 	}
 	metrics := make(map[string]float64)
-	lines := bufio.NewScanner(response.Body)
-	for lines.Scan() {
-		name, text, ok := strings.Cut(lines.Text(), " ")
+	for line := range strings.Lines(body) {
+		name, text, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		if value, err := strconv.ParseFloat(text, 64); ok && err == nil && strings.HasPrefix(name, "herald_") {
 			metrics[name] = value
 		}
 	}
-	return metrics, lines.Err()
+	return metrics, nil
 }

@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/herald-lb/herald/e2e/internal/await"
 	"github.com/herald-lb/herald/e2e/lab"
 )
 
@@ -203,7 +204,7 @@ func (w *world) serve(ctx context.Context, count int) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return await(ctx, startLimit, 200*time.Millisecond, func() error {
+	return await.Until(ctx, startLimit, 200*time.Millisecond, func() error {
 		list, err := services.List(ctx, metav1.ListOptions{LabelSelector: "measured"})
 		if err != nil {
 			return err

@@ -3,17 +3,15 @@
 package bgp
 
 import (
-	"crypto/tls"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/herald-lb/herald/e2e/internal/scrape"
 )
 
 // readerToken returns what Prometheus would have: a token of an account that may read
@@ -47,26 +45,11 @@ func (s *story) scrape(name string) (string, error) {
 	if s.token == "" {
 		s.token = s.readerToken()
 	}
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		DialContext: node.Netns().Dial, DisableKeepAlives: true,
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // signed by itself
-	}}
-	url := "https://" + net.JoinHostPort(node.InternalIPs()[0].String(), "9120") + "/metrics"
-	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return "", err
+	status, body, err := scrape.Metrics(s.ctx, node.Netns().Dial, node.InternalIPs()[0].String(), s.token)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("status %d: %s", status, body)
 	}
-	request.Header.Set("Authorization", "Bearer "+s.token)
-	response, err := client.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	raw, err := io.ReadAll(response.Body)
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("status %s: %s", response.Status, raw)
-	}
-	return string(raw), err
+	return body, err
 }
 
 // metric returns the value of a metric of the speaker on a node.

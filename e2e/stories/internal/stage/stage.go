@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/herald-lb/herald/e2e/internal/await"
 	"github.com/herald-lb/herald/e2e/lab"
 )
 
@@ -144,19 +145,8 @@ const pace = 20 * time.Millisecond
 // Await returns when the condition has no error any more. Its error is that of the limit,
 // and the condition's last.
 func Await(ctx context.Context, limit time.Duration, what string, condition func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	tick := time.NewTicker(pace)
-	defer tick.Stop()
-	for {
-		err := condition()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waited %v for %s: %w", limit, what, err)
-		case <-tick.C:
-		}
+	if err := await.Until(ctx, limit, pace, condition); err != nil {
+		return fmt.Errorf("waited %v for %s: %w", limit, what, err)
 	}
+	return nil
 }
