@@ -16,7 +16,7 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=unknown
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -o /bin/ \
+RUN CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -buildvcs=false -o /bin/ \
     -ldflags "-s -w -X github.com/herald-lb/herald/internal/run.version=${VERSION}" ./controller ./speaker
 
 FROM scratch AS base

@@ -6,6 +6,9 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 IMAGE    ?= herald-lb/herald:latest
 FUZZTIME ?= 20s
 FUZZED   ?= .
+# Without net/trace, which nobody looks at: what it draws with keeps the linker from leaving out
+# what is never called.
+TAGS     := grpcnotrace
 LDFLAGS  := -s -w -X github.com/herald-lb/herald/internal/run.version=$(VERSION)
 CACHE    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/herald
 LINT     := $(CACHE)/golangci-lint-$(shell sed -n 's|.*/golangci-lint/v2 \(v[^ ]*\).*|\1|p' tools/lint/go.mod)
@@ -33,7 +36,7 @@ root:
 	@[ "$$(id -u)" = 0 ] || { echo 'make $(MAKECMDGOALS) makes network namespaces and needs root: sudo env "PATH=$$PATH" make $(MAKECMDGOALS)' >&2; exit 1; }
 
 build: ## Build the static binaries bin/controller, bin/speaker, bin/kubectl-herald and bin/lab
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./controller ./speaker ./cmd/kubectl-herald ./e2e/lab/cmd/lab
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/ ./controller ./speaker ./cmd/kubectl-herald ./e2e/lab/cmd/lab
 
 unit: ## Run the tests that need neither a cluster nor, for the most part, root
 	$(GO) test -race -shuffle=on $(UNIT)
