@@ -40,6 +40,10 @@ type ConnectionTable interface {
 	Forget(former netip.Addr) error
 	// Entries returns what is in force, also from before a restart.
 	Entries() ([]flows.Entry, error)
+	// Prune lets packets pass by as before if there are no entries any more.
+	Prune() error
+	// Count returns how many packets were passed on.
+	Count() (flows.Count, error)
 }
 
 // FormerLAN asks the LAN who is there. layer2.Announcer does.
@@ -70,6 +74,7 @@ type Connections struct {
 	mu      sync.Mutex // guards what follows
 	kept    map[netip.Addr]kept
 	formers map[netip.Addr]*former // those in kept, by their addresses
+	used    bool                   // there may be a table
 }
 
 // kept is where packets of connections go that this node does not know, and until when.
@@ -106,6 +111,7 @@ func (c *Connections) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			c.look(ctx, false)
+			c.prune()
 		case <-c.bell:
 			// One that is dead should not swallow packets for longer than it takes to know.
 			for range formerSilences {
@@ -144,7 +150,7 @@ func (c *Connections) adopt() {
 
 // note takes note of an entry of the table.
 func (c *Connections) note(a netip.Addr, k kept) {
-	c.kept[a] = k
+	c.kept[a], c.used = k, true
 	if c.formers[k.former] == nil {
 		c.formers[k.former] = new(former)
 		ring(c.bell)
@@ -211,6 +217,20 @@ func (c *Connections) look(ctx context.Context, fresh bool) {
 	}
 }
 
+// prune ends all cost when the last entry has expired.
+func (c *Connections) prune() {
+	c.mu.Lock()
+	over := c.used && len(c.kept) == 0
+	c.used = c.used && !over
+	c.mu.Unlock()
+	if !over {
+		return
+	}
+	if err := c.table.Prune(); err != nil {
+		c.Log.Warn("a table without entries stays", lb.LogKeyError, err)
+	}
+}
+
 // askable returns the nodes to ask for, without those that nothing leads to any more.
 func (c *Connections) askable(fresh bool) []layer2.Announcement {
 	now := time.Now()
@@ -261,7 +281,10 @@ func (c *Connections) heard(asked []layer2.Announcement, there map[netip.Addr]la
 }
 
 // Describe is a prometheus.Collector's.
-func (c *Connections) Describe(to chan<- *prometheus.Desc) { to <- keptDesc() }
+func (c *Connections) Describe(to chan<- *prometheus.Desc) {
+	to <- keptDesc()
+	to <- passedOnDesc()
+}
 
 // Collect is a prometheus.Collector's.
 func (c *Connections) Collect(to chan<- prometheus.Metric) {
@@ -269,9 +292,20 @@ func (c *Connections) Collect(to chan<- prometheus.Metric) {
 	n := len(c.kept)
 	c.mu.Unlock()
 	to <- prometheus.MustNewConstMetric(keptDesc(), prometheus.GaugeValue, float64(n))
+	if !c.ready() {
+		return
+	}
+	if count, err := c.table.Count(); err == nil {
+		to <- prometheus.MustNewConstMetric(passedOnDesc(), prometheus.CounterValue, float64(count.PassedOn))
+	}
 }
 
 func keptDesc() *prometheus.Desc {
 	return prometheus.NewDesc("herald_layer2_kept_addresses",
 		"Addresses whose connections from before they came here are passed on to the node that had them.", nil, nil)
+}
+
+func passedOnDesc() *prometheus.Desc {
+	return prometheus.NewDesc("herald_layer2_passed_on_packets_total",
+		"Packets that this node has passed on to the node that had their address before. Begins at zero again when no address is kept.", nil, nil)
 }
