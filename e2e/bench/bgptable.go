@@ -7,12 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // routedPool is what Services that are announced by BGP have their addresses from. Nothing
@@ -270,24 +267,4 @@ func (e *environment) runAlone(ctx context.Context, r *router, n int) (int, func
 		return 0, nil, err
 	}
 	return cmd.Process.Pid, func() error { return errors.Join(in.Close(), <-p.exited) }, nil
-}
-
-// startOf returns when a process was started, to a hundredth of a second.
-func startOf(pid int) (time.Time, error) {
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return time.Time{}, fmt.Errorf("read start of process %d: %w", pid, err)
-	}
-	// The second field is the program's name in parentheses and may contain blanks.
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	ticks, err := strconv.ParseInt(fields[19], 10, 64)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("read start of process %d: %w", pid, err)
-	}
-	var up unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
-		return time.Time{}, fmt.Errorf("read the clock: %w", err)
-	}
-	const tick = time.Second / 100 // USER_HZ is 100 on every Linux architecture Go supports
-	return time.Now().Add(time.Duration(ticks)*tick - time.Duration(up.Nano())), nil
 }

@@ -11,8 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -286,60 +284,4 @@ func (p *process) stop() error {
 	case <-timeout.C:
 		return errors.Join(fmt.Errorf("stop %s: it ignores SIGTERM", p.name), p.cmd.Process.Kill())
 	}
-}
-
-// memory returns the resident set of a process now and at its peak, in megabytes
-// of a million bytes.
-func memory(pid int) (now, peak float64, err error) {
-	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
-	if err != nil {
-		return 0, 0, fmt.Errorf("read memory of process %d: %w", pid, err)
-	}
-	for line := range strings.Lines(string(status)) {
-		var kilobytes float64
-		if n, _ := fmt.Sscanf(line, "VmRSS: %g kB", &kilobytes); n == 1 {
-			now = kilobytes * 1024 / 1e6
-		}
-		if n, _ := fmt.Sscanf(line, "VmHWM: %g kB", &kilobytes); n == 1 {
-			peak = kilobytes * 1024 / 1e6
-		}
-	}
-	return now, peak, nil
-}
-
-// cpuTime returns the processor time that the threads of a process have used, finer
-// than cpuSeconds does.
-func cpuTime(pid int) (time.Duration, error) {
-	files, err := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "schedstat"))
-	if err != nil || len(files) == 0 {
-		return 0, fmt.Errorf("read processor time of process %d: no threads (%w)", pid, err)
-	}
-	var total time.Duration
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return 0, fmt.Errorf("read processor time of process %d: %w", pid, err)
-		}
-		running, _, _ := strings.Cut(string(text), " ")
-		n, err := strconv.ParseInt(running, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("read processor time of process %d: %w", pid, err)
-		}
-		total += time.Duration(n)
-	}
-	return total, nil
-}
-
-// cpuSeconds returns the processor time a process has used.
-func cpuSeconds(pid int) (float64, error) {
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return 0, fmt.Errorf("read processor time of process %d: %w", pid, err)
-	}
-	// The second field is the program's name in parentheses and may contain blanks.
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	user, err1 := strconv.ParseFloat(fields[11], 64)
-	system, err2 := strconv.ParseFloat(fields[12], 64)
-	const ticks = 100 // USER_HZ is 100 on every Linux architecture Go supports
-	return (user + system) / ticks, errors.Join(err1, err2)
 }

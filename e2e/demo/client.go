@@ -17,7 +17,7 @@ func (d *demo) visit(ctx context.Context) error {
 	for _, addr := range d.addrs {
 		d.tell.say("> client1$ curl http://%s/", inURL(addr))
 		var pod, podNode string
-		err := await(ctx, "an answer from "+addr.String(), func(ctx context.Context) error {
+		err := expect(ctx, "an answer from "+addr.String(), func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
 			defer cancel()
 			reply, err := d.client.Echo(ctx, "http", netip.AddrPortFrom(addr, 80).String())
@@ -94,7 +94,7 @@ func (d *demo) cutOff(ctx context.Context) error {
 			return err
 		}
 		for i, addr := range d.addrs {
-			if err := await(ctx, "another node to announce "+addr.String(), d.movedFrom(lost, addr)); err != nil {
+			if err := expect(ctx, "another node to announce "+addr.String(), d.movedFrom(lost, addr)); err != nil {
 				return err
 			}
 			if err := awaitAnswers(ctx, records[i], addr, enough); err != nil {
@@ -150,7 +150,7 @@ func (d *demo) tellGaps(records []*probe.Probe) error {
 // awaitAnswers waits for n more answers.
 func awaitAnswers(ctx context.Context, p *probe.Probe, addr netip.Addr, n int) error {
 	start := time.Now()
-	return await(ctx, "answers from "+addr.String(), func(context.Context) error {
+	return expect(ctx, "answers from "+addr.String(), func(context.Context) error {
 		if got := len(p.Since(start)); got < n {
 			_, err := p.Last()
 			return fmt.Errorf("%d of %d so far, last error: %w", got, n, err)

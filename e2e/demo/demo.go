@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/herald-lb/herald/e2e/internal/await"
 	"github.com/herald-lb/herald/e2e/lab"
 )
 
@@ -125,7 +126,7 @@ func (d *demo) publish(ctx context.Context) error {
 		if err := d.kubectl(ctx, "rollout", "status", "deployment/web", "--timeout=60s"); err != nil {
 			return err
 		}
-		return await(ctx, "two addresses for the Service", d.readAddresses)
+		return expect(ctx, "two addresses for the Service", d.readAddresses)
 	})
 	if err != nil {
 		return err
@@ -164,21 +165,12 @@ func (d *demo) kubectl(ctx context.Context, args ...string) error {
 	return err
 }
 
-// await calls the condition until it has no error, and no longer than patience.
-func await(ctx context.Context, what string, condition func(context.Context) error) error {
+// expect waits until the condition has no error, and no longer than patience.
+func expect(ctx context.Context, what string, condition func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := condition(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w", what, err)
-		case <-tick.C:
-		}
+	if err := await.Until(ctx, patience, 50*time.Millisecond, func() error { return condition(ctx) }); err != nil {
+		return fmt.Errorf("wait for %s: %w", what, err)
 	}
+	return nil
 }

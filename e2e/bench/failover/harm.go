@@ -3,14 +3,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
 	"time"
+
+	"github.com/prometheus/procfs"
 
 	"github.com/herald-lb/herald/e2e/internal/await"
 )
@@ -56,23 +54,18 @@ func (w *world) strike(ctx context.Context, signal func(string) error, target, s
 	}
 	return await.Until(ctx, time.Second, time.Millisecond, func() error {
 		stat, err := statOf(pid)
-		if err == nil && stat[0] != state {
-			return fmt.Errorf("%s is in state %s, want %s", target, stat[0], state)
+		if err == nil && stat.State != state {
+			return fmt.Errorf("%s is in state %s, want %s", target, stat.State, state)
 		}
 		return nil // nobody waits for a process that is gone
 	})
 }
 
-// statOf returns the fields of a process's stat from its state on (proc(5)).
-func statOf(pid int) ([]string, error) {
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+// statOf returns what the kernel says about a process (proc_pid_stat(5)).
+func statOf(pid int) (procfs.ProcStat, error) {
+	p, err := procfs.NewProc(pid)
 	if err != nil {
-		return nil, err
+		return procfs.ProcStat{}, err
 	}
-	// The second field is the program's name in parentheses and may contain blanks.
-	var fields []string
-	for f := range bytes.FieldsSeq(stat[bytes.LastIndexByte(stat, ')')+1:]) {
-		fields = append(fields, string(f))
-	}
-	return fields, nil
+	return p.Stat()
 }

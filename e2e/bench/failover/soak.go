@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -125,17 +124,11 @@ func (w *world) cpu() (float64, error) {
 		if err != nil {
 			return 0, err
 		}
-		fields, err := statOf(pid)
+		stat, err := statOf(pid)
 		if err != nil {
 			return 0, err
 		}
-		user, err1 := strconv.ParseFloat(fields[11], 64)
-		system, err2 := strconv.ParseFloat(fields[12], 64)
-		if err := errors.Join(err1, err2); err != nil {
-			return 0, err
-		}
-		const ticks = 100 // USER_HZ is 100 on every Linux architecture Go supports
-		sum, n = sum+(user+system)/ticks, n+1
+		sum, n = sum+stat.CPUTime(), n+1
 	}
 	return sum / float64(n), nil
 }

@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -73,16 +72,13 @@ func (p Task) end(grace time.Duration) error {
 
 // startTime reads when a process started. A zombie counts as gone.
 func startTime(pid int) (uint64, error) {
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	p, err := procfs.NewProc(pid)
 	if err != nil {
 		return 0, fmt.Errorf("read start time: %w", err)
 	}
-	// The second field is the program's name in parentheses, spaces and all.
-	_, rest, ok := strings.Cut(string(content[strings.LastIndexByte(string(content), ')'):]), ") ")
-	fields := strings.Fields(rest)
-	const start = 22 - 3 // fields are counted from 1; rest begins with the third
-	if !ok || len(fields) <= start || fields[0] == "Z" {
-		return 0, fs.ErrNotExist
+	stat, err := p.Stat()
+	if err == nil && stat.State == "Z" {
+		err = fs.ErrNotExist
 	}
-	return strconv.ParseUint(fields[start], 10, 64)
+	return stat.Starttime, err
 }
