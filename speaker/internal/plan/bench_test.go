@@ -7,7 +7,9 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"syscall"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -96,24 +98,77 @@ func BenchmarkOwnership(b *testing.B) {
 				b.ReportMetric(float64(verdicts)/float64(b.N), "verdicts/op")
 			})
 			b.Run(fmt.Sprintf("death/nodes=%d/services=%d", nodes, n), func(b *testing.B) {
-				for i := 0; b.Loop(); i++ {
-					gone := lb.NodeName(fmt.Sprintf("node-%d", 5+i%(nodes-5)))
-					delete(in.Members, gone)
-					decideAll(o, in, services)
-					in.Members[gone] = struct{}{}
-				}
+				benchmarkDeath(b, o, in, services)
 			})
 		}
 	}
 }
 
-func decideAll(o *plan.Ownership, in plan.Input, services map[netip.Addr][]plan.Sharer) {
+// benchmarkDeath has one node after the other die, alone. Next to the time it tells that
+// of the processor, which others cannot lengthen; the addresses that moved, in shares of
+// the dead; and the most that a node owned before, in parts of what it may.
+func benchmarkDeath(b *testing.B, o *plan.Ownership, in plan.Input, services map[netip.Addr][]plan.Sharer) {
+	nodes := len(in.Nodes)
+	whole := decideAll(o, in, services)
+	moved, share := 0, 0
+	var used time.Duration
+	for i := 0; b.Loop(); i++ {
+		gone := lb.NodeName(fmt.Sprintf("node-%d", 5+i%(nodes-5)))
+		delete(in.Members, gone)
+		before := processorTime(b)
+		rest := decideAll(o, in, services)
+		used += processorTime(b) - before
+		in.Members[gone] = struct{}{}
+		b.StopTimer()
+		for a, owner := range whole {
+			if owner == gone {
+				share++
+			}
+			if owner != rest[a] {
+				moved++
+			}
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(used)/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(moved)/float64(max(1, share)), "moved/share")
+	b.ReportMetric(fullest(whole, services, nodes), "load/limit")
+}
+
+// fullest returns how many addresses a node owns at most of those that any node may own,
+// divided by how many it may.
+func fullest(owners map[netip.Addr]lb.NodeName, services map[netip.Addr][]plan.Sharer, nodes int) float64 {
+	loads, all, most := make(map[lb.NodeName]int), 0, 0
+	for a, owner := range owners {
+		if !services[a][0].Service.Local {
+			loads[owner]++
+			all++
+			most = max(most, loads[owner])
+		}
+	}
+	return float64(most) / float64((5*all+4*nodes-1)/(4*nodes))
+}
+
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// decideAll decides on all addresses, and returns their owners.
+func decideAll(o *plan.Ownership, in plan.Input, services map[netip.Addr][]plan.Sharer) map[netip.Addr]lb.NodeName {
+	owners := make(map[netip.Addr]lb.NodeName, len(services))
 	o.Use(plan.NewView(in))
 	for a, sharers := range services {
 		o.Put(a, sharers, "")
 	}
-	for range o.Settle(nil) {
+	for a, v := range o.Settle(nil) {
+		owners[a] = v.Owner
 	}
+	return owners
 }
 
 func BenchmarkNewView(b *testing.B) {
