@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/nftables"
@@ -22,6 +21,8 @@ const (
 	perMessage = 1000
 	// perTransaction bounds the entries that change at once.
 	perTransaction = 10_000
+	// reads bounds how often the entries are listed until two lists agree.
+	reads = 5
 )
 
 // probe has the kernel make the whole ruleset, under another name and without
@@ -50,7 +51,7 @@ func (f family) keep(s *socket, pairs []pair, d time.Duration) error {
 			}
 			return f.replace(c, present, chunk, d)
 		})
-		if errors.Is(err, unix.EEXIST) { // what has our name is of another make
+		if isForeign(err) {
 			err = s.try(func(c *nftables.Conn) error {
 				c.DelTable(f.ruleset(tableName).table)
 				return f.replace(c, nil, chunk, d)
@@ -61,6 +62,12 @@ func (f family) keep(s *socket, pairs []pair, d time.Duration) error {
 		}
 	}
 	return nil
+}
+
+// isForeign says whether the table that has our name may be of another make, into
+// which entries and rules do not fit.
+func isForeign(err error) bool {
+	return errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EINVAL)
 }
 
 // replace is one transaction. Kernels before 6.12 cannot change the timeout of an
@@ -123,7 +130,10 @@ func (f family) remove(s *socket, gone func(Entry) bool) error {
 	}))
 }
 
-// list returns the entries, and whether there is a table at all.
+// list returns the entries, and whether there is a table at all. The kernel gives a
+// long list in parts, and goes on where it was by counting. When it clears expired
+// entries away meanwhile, it skips as many others, and says nothing. So a list
+// counts when two in a row agree.
 func (f family) list(c *nftables.Conn) (entries []Entry, exists bool, err error) {
 	r := f.ruleset(tableName)
 	_, err = c.GetSetByName(r.table, mapName)
@@ -133,10 +143,25 @@ func (f family) list(c *nftables.Conn) (entries []Entry, exists bool, err error)
 	if err != nil {
 		return nil, false, err
 	}
-	elements, err := c.GetSetElements(r.former)
-	if err != nil {
-		return nil, false, err
+	for range reads {
+		last := entries
+		if entries, err = read(c, r.former); err != nil {
+			return nil, false, err
+		}
+		if last != nil && slices.EqualFunc(entries, last, sameLead) {
+			return entries, true, nil
+		}
 	}
+	return nil, false, errors.New("the table changes while it is read")
+}
+
+// read returns the entries as the kernel lists them, sorted by address; not nil.
+func read(c *nftables.Conn, former *nftables.Set) ([]Entry, error) {
+	elements, err := c.GetSetElements(former)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]Entry, 0, len(elements))
 	for _, e := range elements {
 		address, ok := netip.AddrFromSlice(e.Key)
 		former, okToo := netip.AddrFromSlice(e.Val)
@@ -144,8 +169,11 @@ func (f family) list(c *nftables.Conn) (entries []Entry, exists bool, err error)
 			entries = append(entries, Entry{Address: address, Former: former, Left: e.Expires})
 		}
 	}
-	return entries, true, nil
+	slices.SortFunc(entries, func(a, b Entry) int { return a.Address.Compare(b.Address) })
+	return entries, nil
 }
+
+func sameLead(a, b Entry) bool { return a.Address == b.Address && a.Former == b.Former }
 
 // count reads the counters. Without a table there are none.
 func (f family) count(c *nftables.Conn) (Count, error) {
@@ -190,5 +218,3 @@ func (f family) explain(what string, err error) error {
 
 // native32 is a number as the kernel has it in a register.
 func native32(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }
-
-func compareText(a, b error) int { return strings.Compare(a.Error(), b.Error()) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // pair is an address and the node to which it leads, both plain and of one family.
@@ -32,7 +33,7 @@ func check(former map[netip.Addr]netip.Addr) ([]pair, []error) {
 	slices.SortFunc(pairs, func(a, b pair) int { return a.address.Compare(b.address) })
 	// The same address twice, in two forms: the kernel takes it once.
 	pairs = slices.CompactFunc(pairs, func(a, b pair) bool { return a.address == b.address })
-	slices.SortFunc(errs, func(a, b error) int { return compareText(a, b) })
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return pairs, errs
 }
 

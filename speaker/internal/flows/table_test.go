@@ -36,7 +36,11 @@ func (n *node) leads() map[netip.Addr]netip.Addr {
 
 func (n *node) wantLeads(want map[netip.Addr]netip.Addr) {
 	n.t.Helper()
-	if diff := cmp.Diff(want, n.leads(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+	got := n.leads()
+	if maps.Equal(want, got) { // cmp needs seconds for tens of thousands
+		return
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		n.t.Fatalf("entries (-want +got)\n%s", diff)
 	}
 }
@@ -156,7 +160,8 @@ func TestManyEntries(t *testing.T) {
 	n.wantLeads(addresses(many/2, nodeB, nodeB6))
 }
 
-// An entry may expire between the moment it is listed and its replacement.
+// An entry may expire between the moment it is listed and its replacement; and while
+// the kernel clears away what has expired, its lists lack entries.
 func TestKeepRacesWithExpiry(t *testing.T) {
 	n := newNode(t)
 	m := addresses(200, nodeA, nodeA6)

@@ -41,6 +41,29 @@ func TestConnectionsGoOn(t *testing.T) {
 	})
 }
 
+// Segments are under way while the address moves, and again when it moves back.
+func TestTransferGoesOnDuringMoves(t *testing.T) {
+	inBothFamilies(t, func(t *testing.T, w *world) {
+		w.move(w.a)
+		c := w.open(w.a)
+		w.b.keep(w.a, time.Minute)
+		done := make(chan error, 1)
+		go func() { done <- c.echo(64 << 20) }()
+		for i := 0; ; i++ {
+			select {
+			case err := <-done:
+				must(t, err)
+				if i < 4 || w.b.count().PassedOn == 0 {
+					t.Fatalf("the transfer was over after %d moves; B has counted %+v", i, w.b.count())
+				}
+				return
+			default:
+				w.move([]*node{w.b, w.a}[i%2])
+			}
+		}
+	})
+}
+
 // The end of a connection gets through as well as its middle.
 func TestConnectionsEnd(t *testing.T) {
 	inBothFamilies(t, func(t *testing.T, w *world) {
