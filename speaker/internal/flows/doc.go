@@ -34,10 +34,13 @@
 // known, and before the destination NAT (-100), after which the address would be
 // that of an endpoint.
 //
+// Entries are made before the address is announced: a packet that comes earlier is
+// answered by a reset, and an entry that comes earlier does no harm.
+//
 // # What it does not do
 //
 //   - UDP. A datagram does not tell whether it begins something, so none is passed
-//     on. The same for ICMP errors about connections that live elsewhere.
+//     on. Nor are ICMP errors about connections that live elsewhere.
 //   - Dataplanes without this hook. kube-proxy in the modes iptables, nftables and
 //     ipvs leaves it in place. An eBPF dataplane takes packets before, or does not
 //     track connections here: then nothing matches, and nothing is passed on.
@@ -49,15 +52,16 @@
 //
 // Two nodes that lead to each other hand a packet that neither knows back and
 // forth. Each hand-over takes one from its TTL (hop limit), and at 1 it is
-// dropped here: `dup` itself would wrap around to 255 and never end. The shell
-// avoids the loop: it forgets what leads to the current owner.
+// dropped by our rule: the kernel's dup alone would wrap around to 255 and never
+// end. The shell avoids the loop: it ends what leads to the current owner.
 //
 // # Settings of the kernel that matter
 //
 //   - nf_conntrack_tcp_loose: with 1, a packet in the middle of an unknown
 //     connection is "new", with 0 it is "invalid". Both are passed on.
-//   - rp_filter: the former node gets the client's packet by the link on which
-//     clients of the address always reached it, so that even strict mode is content.
+//   - rp_filter: the former node gets the client's packet by the link of the address
+//     that it is known by here. Is that the link on which clients reached it before,
+//     even strict mode is content; is it another, only loose mode is.
 //   - A filter on the new owner's output, or on the former node's input, that drops
 //     untracked or invalid packets ends it: a clone is untracked where it leaves.
 //

@@ -41,25 +41,35 @@ func TestConnectionsGoOn(t *testing.T) {
 	})
 }
 
-// Segments are under way while the address moves, and again when it moves back.
+// Segments are under way while the address moves, and when it moves back.
 func TestTransferGoesOnDuringMoves(t *testing.T) {
 	inBothFamilies(t, func(t *testing.T, w *world) {
 		w.move(w.a)
 		c := w.open(w.a)
 		w.b.keep(w.a, time.Minute)
-		done := make(chan error, 1)
-		go func() { done <- c.echo(64 << 20) }()
-		for i := 0; ; i++ {
-			select {
-			case err := <-done:
-				must(t, err)
-				if i < 4 || w.b.count().PassedOn == 0 {
-					t.Fatalf("the transfer was over after %d moves; B has counted %+v", i, w.b.count())
+		enough, done := make(chan struct{}), make(chan error, 1)
+		go func() {
+			for {
+				select {
+				case <-enough:
+					done <- nil
+					return
+				default:
+					if err := c.echo(4 << 20); err != nil {
+						done <- err
+						return
+					}
 				}
-				return
-			default:
-				w.move([]*node{w.b, w.a}[i%2])
 			}
+		}()
+		for range 10 {
+			w.move(w.b)
+			w.move(w.a)
+		}
+		close(enough)
+		must(t, <-done)
+		if got := w.b.count(); got.PassedOn == 0 {
+			t.Errorf("B has counted %+v", got)
 		}
 	})
 }
