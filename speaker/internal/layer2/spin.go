@@ -16,8 +16,11 @@ const (
 	// spinHiccup is a time between two looks at the socket that means that the
 	// thread did not have its core all the while: somebody else needs it.
 	spinHiccup = 50 * time.Microsecond
-	// spinRest is for how long the core is left to others then.
-	spinRest = 50 * time.Millisecond
+	// spinRest is for how long the core is left to others then, in times of what they have
+	// just had of it, and spinRestMost at most: a timer of the kernel takes a tenth of a
+	// millisecond and does not come back soon, a program that computes takes all it can get.
+	spinRest     = 16
+	spinRestMost = 50 * time.Millisecond
 	// gapCap bounds the influence of a long pause: 20 requests in quick succession
 	// outweigh it.
 	gapCap = time.Millisecond
@@ -78,7 +81,7 @@ func (s *spin) looked(before, now time.Duration) bool {
 	if now-before < spinHiccup {
 		return true
 	}
-	s.rest = now + spinRest
+	s.rest = now + min(spinRest*(now-before), spinRestMost)
 	return false
 }
 

@@ -69,14 +69,23 @@ func TestSpinRestsWhenOthersNeedTheCore(t *testing.T) {
 	if !s.looked(now, now+time.Microsecond) || s.patience(now) == 0 {
 		t.Fatal("rests without a reason")
 	}
-	if s.looked(now, now+spinHiccup) {
-		t.Error("goes on after a hiccup")
-	}
-	rest := int(spinRest / (20 * time.Microsecond))
-	if waits, _ := requests(&s, &now, rest, 20*time.Microsecond); waits != 0 {
-		t.Errorf("waited %d times while resting", waits)
-	}
-	if waits, _ := requests(&s, &now, 100, 20*time.Microsecond); waits < 95 {
-		t.Errorf("waited %d times in 100 after the rest", waits)
+	for _, tt := range []struct{ taken, rest time.Duration }{
+		{spinHiccup, spinRest * spinHiccup},
+		{time.Millisecond, spinRest * time.Millisecond},
+		{time.Second, spinRestMost},
+	} {
+		if s.looked(now, now+tt.taken) {
+			t.Errorf("goes on after a hiccup of %v", tt.taken)
+		}
+		now += tt.taken
+		s.answered(now)
+		requests(&s, &now, 10, time.Microsecond) // the run goes on
+		gap := 10 * time.Microsecond
+		if waits, _ := requests(&s, &now, int(tt.rest/gap)-10, gap); waits != 0 {
+			t.Errorf("waited %d times while resting for %v", waits, tt.rest)
+		}
+		if waits, _ := requests(&s, &now, 100, gap); waits < 85 {
+			t.Errorf("waited %d times in 100 after a rest of %v", waits, tt.rest)
+		}
 	}
 }
