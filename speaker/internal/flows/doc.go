@@ -58,7 +58,8 @@
 // # Settings of the kernel that matter
 //
 //   - nf_conntrack_tcp_loose: with 1, a packet in the middle of an unknown
-//     connection is "new", with 0 it is "invalid". Both are passed on.
+//     connection is "new", and one that ends it "invalid"; with 0, each is
+//     "invalid". Both are passed on.
 //   - rp_filter: the former node gets the client's packet by the link of the address
 //     that it is known by here. Is that the link on which clients reached it before,
 //     even strict mode is content; is it another, only loose mode is.
