@@ -239,10 +239,15 @@ func (c *Contests) claimed(claim layer2.Claim) {
 	c.mu.Unlock()
 	c.Log.Info("another station claims an address", lb.LogKeyIP, claim.Address,
 		"mac", by.Hardware(), lb.LogKeyInterface, claim.Interface)
+	c.react(claim.Address, by, defend, change)
+}
+
+// react does what follows from a claim or a question.
+func (c *Contests) react(a netip.Addr, by contest.Station, defend bool, change contest.Change) {
 	if defend && c.Policy == Defend {
-		c.LAN.Repeat(claim.Address)
+		c.LAN.Repeat(a)
 	}
-	c.tell(claim.Address, by, change)
+	c.tell(a, by, change)
 }
 
 // due returns what to ask for now. An address that has left this node since it was
@@ -275,6 +280,7 @@ func (c *Contests) conclude(asked []layer2.Announcement, found map[netip.Addr]la
 	type finding struct {
 		address netip.Addr
 		by      contest.Station
+		defend  bool
 		change  contest.Change
 	}
 	var findings []finding
@@ -289,10 +295,10 @@ func (c *Contests) conclude(asked []layer2.Announcement, found map[netip.Addr]la
 			f.by = contest.Station{MAC: claim.MAC, Interface: claim.Interface}
 			c.announced[n.Address] = n
 			if first {
-				_, f.change = c.machine.Hear(n.Address, f.by, now)
+				f.defend, f.change = c.machine.Hear(n.Address, f.by, now)
 				ring(c.found)
 			} else {
-				f.change = c.machine.Find(n.Address, f.by, now)
+				f.defend, f.change = c.machine.Find(n.Address, f.by, now)
 			}
 		} else {
 			f.by, _ = c.machine.Contested(n.Address)
@@ -311,7 +317,7 @@ func (c *Contests) conclude(asked []layer2.Announcement, found map[netip.Addr]la
 	}
 	c.mu.Unlock()
 	for _, f := range findings {
-		c.tell(f.address, f.by, f.change)
+		c.react(f.address, f.by, f.defend, f.change)
 	}
 	if first {
 		c.Inventory.again(asked)

@@ -157,13 +157,17 @@ func TestDefend(t *testing.T) {
 		s.expectEvents("default/web AddressContested uid-web", "default/web nodeAssigned uid-web")
 		s.expectContested("192.0.2.2")
 
-		time.Sleep(10 * time.Second) // its first announcement was a defence
+		if lan.repeated != 1 {
+			t.Errorf("announced again %d times when it is certain that there is a contest, want once", lan.repeated)
+		}
+
+		time.Sleep(10 * time.Second)
 		for range 3 {
 			c.Hear(layer2.Claim{Address: netip.MustParseAddr("192.0.2.2"), Interface: "eth0", MAC: squatter})
 		}
 		synctest.Wait()
-		if lan.repeated != 1 {
-			t.Errorf("announced again %d times after three claims at once, want once", lan.repeated)
+		if lan.repeated != 2 {
+			t.Errorf("announced again %d times after three claims at once, want once more", lan.repeated-1)
 		}
 		lan.set("192.0.2.2", [6]byte{})
 		time.Sleep(time.Minute)
@@ -205,6 +209,9 @@ func TestClaimInHandover(t *testing.T) {
 		time.Sleep(time.Minute)
 		s.expectEvents()
 		s.expectContested("")
+		if lan.repeated != 0 {
+			t.Error("an address is defended against the speaker that it goes to")
+		}
 	})
 }
 

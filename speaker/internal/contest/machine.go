@@ -65,7 +65,9 @@ type claim struct {
 }
 
 // Hear takes a claim of an address that this node announces. It returns whether to
-// announce the address again in defence of it.
+// announce the address again in defence of it: not before it is certain that there is a
+// contest. A speaker that takes the address over by right would lose clients to one that
+// has not heard of that yet.
 func (m *Machine) Hear(a netip.Addr, by Station, now time.Time) (defend bool, change Change) {
 	c := m.claims[a]
 	if c == nil {
@@ -78,14 +80,21 @@ func (m *Machine) Hear(a netip.Addr, by Station, now time.Time) (defend bool, ch
 		c.began, c.ask = true, now.Add(askInterval)
 		change = Began
 	}
-	if defend = c.defended.IsZero() || now.Sub(c.defended) >= defendInterval; defend {
-		c.defended = now
-	}
-	return defend, change
+	return c.defend(now), change
 }
 
-// Find takes what came of asking for an address: a station that has it.
-func (m *Machine) Find(a netip.Addr, by Station, now time.Time) Change {
+// defend says whether to defend the address now, as if that happened.
+func (c *claim) defend(now time.Time) bool {
+	if !c.began || !c.defended.IsZero() && now.Sub(c.defended) < defendInterval {
+		return false
+	}
+	c.defended = now
+	return true
+}
+
+// Find takes what came of asking for an address: a station that has it. It returns the
+// same as Hear.
+func (m *Machine) Find(a netip.Addr, by Station, now time.Time) (defend bool, change Change) {
 	c := m.claims[a]
 	if c == nil {
 		c = &claim{}
@@ -94,10 +103,10 @@ func (m *Machine) Find(a netip.Addr, by Station, now time.Time) Change {
 	changed := !c.began || c.by.MAC != by.MAC
 	c.by, c.began, c.silent, c.heard = by, true, 0, now
 	c.ask = now.Add(askInterval)
-	if changed {
-		return Began
+	if !changed {
+		return false, None
 	}
-	return None
+	return c.defend(now), Began
 }
 
 // Miss takes what came of asking for an address: nobody else has it.

@@ -35,10 +35,10 @@ func (s *story) hear(by Station, defend bool, change Change) {
 	}
 }
 
-func (s *story) find(by Station, change Change) {
+func (s *story) find(by Station, defend bool, change Change) {
 	s.Helper()
-	if c := s.m.Find(address, by, s.now); c != change {
-		s.Errorf("finding %x: change %d, want %d", by.MAC, c, change)
+	if d, c := s.m.Find(address, by, s.now); d != defend || c != change {
+		s.Errorf("finding %x: defend %v, change %d; want %v and %d", by.MAC, d, c, defend, change)
 	}
 }
 
@@ -71,7 +71,7 @@ func (s *story) contested(want Station) {
 // A speaker that has not yet heard who owns the address now is no contestant.
 func TestHandover(t *testing.T) {
 	s := newStory(t)
-	s.hear(squatter, true, None)
+	s.hear(squatter, false, None) // it may have the address by right
 	s.due(false)
 	s.contested(Station{})
 	s.after(grace).due(true)
@@ -88,15 +88,15 @@ func TestHandover(t *testing.T) {
 
 func TestSquatter(t *testing.T) {
 	s := newStory(t)
-	s.hear(squatter, true, None)
-	s.after(grace).find(squatter, Began)
+	s.hear(squatter, false, None)
+	s.after(grace).find(squatter, true, Began)
 	s.contested(squatter)
 	s.due(false)
 	s.hear(squatter, false, None)
 	s.after(askInterval).due(true)
-	s.find(squatter, None)
+	s.find(squatter, false, None)
 	s.hear(squatter, true, None)
-	s.after(askInterval).find(printer, Began)
+	s.after(askInterval).find(printer, true, Began)
 	s.contested(printer)
 	for range silences - 1 {
 		s.after(askInterval).miss(None)
@@ -112,10 +112,10 @@ func TestSquatter(t *testing.T) {
 // One that is heard again after nobody has answered hides from questions.
 func TestHidingSquatter(t *testing.T) {
 	s := newStory(t)
-	s.hear(squatter, true, None)
+	s.hear(squatter, false, None)
 	s.after(grace).miss(None)
 	s.after(time.Second).hear(printer, false, None)
-	s.after(time.Second).hear(printer, false, Began)
+	s.after(time.Second).hear(printer, true, Began)
 	s.contested(printer)
 	for range silences {
 		s.after(askInterval).miss(None)
@@ -131,7 +131,7 @@ func TestHidingSquatter(t *testing.T) {
 func TestFoundWithoutAClaim(t *testing.T) {
 	s := newStory(t)
 	s.miss(None)
-	s.find(squatter, Began)
+	s.find(squatter, true, Began)
 	s.contested(squatter)
 	s.m.Forget(address)
 	s.contested(Station{})
