@@ -24,7 +24,7 @@ const (
 	// as gone.
 	formerSilences = 3
 	// formerLingers is how long packets are still passed on to a node that an address has
-	// gone back to: until the last client knows.
+	// gone to, or gone back to: until the last client knows.
 	formerLingers = 2 * time.Second
 )
 
@@ -173,8 +173,21 @@ func (c *Connections) keeping() bool {
 	return len(c.kept) > 0
 }
 
-// giveBack takes note of addresses that go to nodes. Whoever has an address again needs
-// nothing passed on, and nothing may come back from there in a circle.
+// giveAway takes note of addresses that go from here to nodes. Until the last client and
+// this node's own answers have followed, packets of connections that have begun there may
+// come here. What leads elsewhere remains: it belongs to a chain.
+func (c *Connections) giveAway(to map[netip.Addr]netip.Addr) {
+	c.mu.Lock()
+	maps.DeleteFunc(to, func(a, node netip.Addr) bool {
+		k, ok := c.kept[a]
+		return ok && k.former != node
+	})
+	c.mu.Unlock()
+	c.keep(to, formerLingers)
+}
+
+// giveBack takes note of addresses that others give to nodes. Whoever has an address again
+// needs nothing passed on, and nothing may come back from there in a circle.
 func (c *Connections) giveBack(to map[netip.Addr]netip.Addr) {
 	c.mu.Lock()
 	maps.DeleteFunc(to, func(a, node netip.Addr) bool { return c.kept[a].former != node })

@@ -164,6 +164,15 @@ func keptFrom(node string, d time.Duration, announced ...string) string {
 	return fmt.Sprintf("%s from %s for %s, announced %v", isWeb, node, d, announced)
 }
 
+// keptFromB is what the table is told of addresses that node b had.
+func keptFromB(addresses, announced []string) []string {
+	var told []string
+	for _, a := range addresses {
+		told = append(told, fmt.Sprintf("%s from %s for %s, announced %v", a, nodeB, time.Hour, announced))
+	}
+	return told
+}
+
 // Packets are passed on to whoever had the address before anybody hears that it has come,
 // and no longer once that one has it again.
 func TestConnectionsAreKept(t *testing.T) {
@@ -175,7 +184,7 @@ func TestConnectionsAreKept(t *testing.T) {
 		k.expectAnnounced(isWeb)
 		k.table.expect(t, keptFrom(nodeB, time.Hour))
 		k.only("c")
-		k.table.expect(t) // who was here is known here
+		k.table.expect(t) // who was here is known here, and the others are with b
 		k.only("a")
 		k.table.expect(t, keptFrom(nodeC, time.Hour))
 		k.only("c")
@@ -184,6 +193,74 @@ func TestConnectionsAreKept(t *testing.T) {
 		k.only("c")
 		k.table.expect(t)
 	})
+}
+
+// Packets of connections that have begun at the new owner may still come here.
+func TestConnectionsAreKeptByWhoGivesAway(t *testing.T) {
+	keepConnections(t, func(k *keeping) {
+		k.members.set("a")
+		k.only("a")
+		k.settle()
+		k.members.set("a", "c")
+		k.only("c")
+		k.table.expect(t, keptFrom(nodeC, formerLingers, isWeb), "prune")
+	})
+}
+
+// A node that was cut off answers again when it knows who has taken over: it is told, or
+// nobody has. A link that was down for so short a time that nobody noticed is used at once.
+func TestReunionWithConnections(t *testing.T) {
+	for name, c := range map[string]struct {
+		down, until time.Duration
+		missed      bool
+	}{
+		"unnoticed": {down: unnoticed - time.Millisecond},
+		"missed":    {down: time.Second, until: 500 * time.Millisecond, missed: true},
+		"not heard": {down: time.Second, until: reunionTime},
+	} {
+		t.Run(name, func(t *testing.T) {
+			keepConnections(t, func(k *keeping) {
+				k.members.set("a", "b")
+				for i := range 8 { // some of them are this node's
+					add(k.inventory, fmt.Sprint("more", i), fmt.Sprint("192.0.2.1", i))
+				}
+				k.settle()
+				mine := k.layer2.addresses()
+				k.table.expect(t, keptFromB(mine, nil)...)
+				k.carrier(false)
+				time.Sleep(c.down)
+				k.carrier(true)
+				synctest.Wait()
+				k.expectUp(c.until == 0)
+				if c.until == 0 {
+					return
+				}
+				time.Sleep(c.until - time.Millisecond)
+				k.expectUp(false)
+				time.Sleep(time.Millisecond)
+				if c.missed {
+					k.Renew()
+				}
+				synctest.Wait()
+				k.expectUp(true)
+				if c.missed {
+					k.table.expect(t, keptFromB(mine, mine)...)
+				}
+			})
+		})
+	}
+}
+
+// carrier has eth0 lose its carrier, or get it back.
+func (k *keeping) carrier(up bool) {
+	k.links.mu.Lock()
+	defer k.links.mu.Unlock()
+	k.links.snapshot = slices.Clone(k.links.snapshot)
+	k.links.snapshot[0].Up = up
+	if up {
+		k.links.snapshot[0].Ups++
+	}
+	ring(k.links.changed)
 }
 
 // A speaker that starts finds out who has had its addresses meanwhile.
@@ -195,22 +272,15 @@ func TestConnectionsAreKeptAtTheStart(t *testing.T) {
 		}
 		k.settle()
 		mine := k.layer2.addresses()
-		var want []string
-		for _, a := range mine {
-			want = append(want, fmt.Sprintf("%s from %s for %s, announced []", a, nodeB, time.Hour))
-		}
-		if len(want) == 0 {
+		if len(mine) == 0 {
 			t.Fatal("nothing is announced here")
 		}
-		k.table.expect(t, want...)
+		k.table.expect(t, keptFromB(mine, nil)...)
 
 		// The same when others have missed it for a moment.
 		k.Renew()
 		k.quiesce()
-		for i, a := range mine {
-			want[i] = fmt.Sprintf("%s from %s for %s, announced %v", a, nodeB, time.Hour, mine)
-		}
-		k.table.expect(t, want...)
+		k.table.expect(t, keptFromB(mine, mine)...)
 		if k.layer2.renewed.IsZero() {
 			t.Error("it did not announce again")
 		}

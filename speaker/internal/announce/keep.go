@@ -19,12 +19,12 @@ type decided struct {
 // keepConnections has packets of connections passed on to the nodes that had addresses
 // which come here, before anybody is told that they do.
 func (l *Loop) keepConnections(round []decided) {
-	if l.Connections == nil || l.Members == nil {
+	if !l.keepsConnections() {
 		return
 	}
 	var came []netip.Addr
 	keeping := l.Connections.keeping()
-	from, to := make(map[netip.Addr]lb.NodeName), make(map[netip.Addr]lb.NodeName)
+	from, gone, back := make(map[netip.Addr]lb.NodeName), make(map[netip.Addr]lb.NodeName), make(map[netip.Addr]lb.NodeName)
 	for i := range round {
 		a, v := round[i].address, &round[i].verdict
 		rec := l.reporter.records[a]
@@ -33,21 +33,24 @@ func (l *Loop) keepConnections(round []decided) {
 			from[a] = owner
 		case v.Announce && !rec.announced:
 			came = append(came, a)
+		case !v.Announce && rec.announced:
+			gone[a] = v.Owner
 		case !v.Announce && keeping:
-			to[a] = v.Owner
+			back[a] = v.Owner
 		}
 	}
 	if !l.ready.Load() { // who had them has not been decided here
 		from = l.ownersInAbsence(came)
 	}
 	l.Connections.take(l.hops(from))
-	l.Connections.giveBack(l.hops(to))
+	l.Connections.giveAway(l.hops(gone))
+	l.Connections.giveBack(l.hops(back))
 }
 
 // renew announces everything again: others have missed this node, and may have taken over
 // what it has.
 func (l *Loop) renew() {
-	if l.Connections != nil && l.Members != nil {
+	if l.keepsConnections() {
 		var here []netip.Addr
 		for a, rec := range l.reporter.records {
 			if rec.announced {
@@ -56,8 +59,11 @@ func (l *Loop) renew() {
 		}
 		l.Connections.take(l.hops(l.ownersInAbsence(here)))
 	}
+	l.release()
 	l.Layer2.Renew()
 }
+
+func (l *Loop) keepsConnections() bool { return l.Connections != nil && l.Members != nil }
 
 // ownersInAbsence returns who has the addresses as long as this node does not take part.
 func (l *Loop) ownersInAbsence(addresses []netip.Addr) map[netip.Addr]lb.NodeName {

@@ -3,29 +3,34 @@
 package announce
 
 import (
+	"slices"
 	"time"
 
 	"github.com/herald-lb/herald/speaker/internal/layer2"
 )
 
-// reunionTime is how long a node whose link has come back listens before it answers again
-// under failback Never. It takes BFD up to two seconds to find the others, who speak once
-// a second to those whom they have lost, and them a few milliseconds to tell what they
-// have taken over.
+// reunionTime is how long a node whose link has come back listens before it answers again:
+// at most, if it keeps connections, and under failback Never always. It takes BFD up to two
+// seconds to find the others, who speak once a second to those whom they have lost, and them
+// a few milliseconds to tell what they have taken over.
 const reunionTime = 3 * time.Second
 
 // hearingTime is how long a node that others have missed listens before it announces again
 // what it has, under failback Never. Its gossip compares with others several times a second.
 const hearingTime = time.Second
 
+// unnoticed is how long a link may be down without anybody missing this node.
+const unnoticed = 100 * time.Millisecond
+
 // reunions are the interfaces that have come back a moment ago. They belong to the
 // goroutine of Run.
 //
 // A link that has been down for longer than 0.2 s has cost this node its addresses.
-// Whoever says at once that it has them, as is right under failback Immediate, draws
-// connections away from the node that has them now.
+// Whoever says at once that it has them draws connections away from the node that has them
+// now: under failback Immediate, too, it has to know first which node that is.
 type reunions struct {
-	ups   map[int]uint32 // how often each interface has come up, by its index
+	ups   map[int]uint32    // how often each interface has come up, by its index
+	downs map[int]time.Time // since when it has been down
 	ends  map[int]time.Time
 	timer *time.Timer
 	// renewal ends hearingTime.
@@ -34,7 +39,7 @@ type reunions struct {
 
 func newReunions() reunions {
 	r := reunions{
-		ups: make(map[int]uint32), ends: make(map[int]time.Time),
+		ups: make(map[int]uint32), downs: make(map[int]time.Time), ends: make(map[int]time.Time),
 		timer: time.NewTimer(reunionTime), renewal: time.NewTimer(hearingTime),
 	}
 	r.timer.Stop()
@@ -57,23 +62,62 @@ func (l *Loop) missed() {
 }
 
 // holdBack changes the interfaces that have just come back to be still down, until the
-// timer ends that.
+// timer ends that, or others who say that they have missed this node.
 func (l *Loop) holdBack(interfaces []layer2.Interface) {
-	if l.Facts == nil || l.Failback != Never {
-		return
-	}
 	r, now := &l.reunions, time.Now()
 	for i := range interfaces {
 		x := &interfaces[i]
-		if before, seen := r.ups[x.Index]; seen && x.Up && x.Ups != before {
+		if before, seen := r.ups[x.Index]; seen && x.Up && x.Ups != before && l.mayBeMissed(x, now) {
 			r.ends[x.Index] = now.Add(reunionTime)
 			r.timer.Reset(reunionTime)
 		}
 		r.ups[x.Index] = x.Ups
+		if x.Up {
+			delete(r.downs, x.Index)
+		} else if _, down := r.downs[x.Index]; !down {
+			r.downs[x.Index] = now
+		}
 		if end, held := r.ends[x.Index]; held && now.Before(end) {
 			x.Up = false
 		} else {
 			delete(r.ends, x.Index)
 		}
 	}
+}
+
+// mayBeMissed says whether others may have taken over while an interface was down that has
+// just come back, and whether that matters.
+func (l *Loop) mayBeMissed(x *layer2.Interface, now time.Time) bool {
+	if l.Failback == Never {
+		return l.Facts != nil
+	}
+	down, seen := l.reunions.downs[x.Index]
+	return seen && now.Sub(down) >= unnoticed && l.keepsConnections() && l.reachesNodes(x.Name)
+}
+
+// reachesNodes says whether other nodes are on the link of an interface.
+func (l *Loop) reachesNodes(name string) bool {
+	for _, i := range l.Links.Snapshot() {
+		if i.Name != name {
+			continue
+		}
+		for _, p := range subnetsOf(&i) {
+			for n := range l.nodes {
+				if l.nodes[n].Name != l.Node && slices.ContainsFunc(l.nodes[n].Addresses, p.Contains) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// release ends what holdBack does, when this node knows who has its addresses.
+func (l *Loop) release() {
+	if l.Failback == Never || len(l.reunions.ends) == 0 {
+		return
+	}
+	clear(l.reunions.ends)
+	l.reunions.timer.Stop()
+	l.follow()
 }
