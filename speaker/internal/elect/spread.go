@@ -63,6 +63,8 @@ type place struct {
 	node    int
 	items   []*item
 	refused []*item
+	// loose counts those items that are not claimed.
+	loose int
 }
 
 // NewSpread returns an empty spread over the candidates, of which there must be one at
@@ -169,13 +171,7 @@ func (s *Spread) resize() {
 		if s.limit > was && len(p.refused) > 0 {
 			s.vacant[p] = struct{}{}
 		}
-		for len(p.items) > s.limit {
-			last := p.last()
-			if last.terms.Claimant != Nobody {
-				break
-			}
-			s.refuse(p, last)
-		}
+		s.shrink(p)
 	}
 }
 
@@ -216,14 +212,10 @@ func (s *Spread) propose(x *item) {
 	}
 }
 
-// shrink has a place give up what it has above its limit because of a claim.
+// shrink has a place give up what it has above its limit, but for what is claimed.
 func (s *Spread) shrink(p *place) {
-	for len(p.items) > s.limit {
-		last := p.last()
-		if last.terms.Claimant != Nobody {
-			return
-		}
-		s.refuse(p, last)
+	for len(p.items) > s.limit && p.loose > 0 {
+		s.refuse(p, p.last())
 	}
 }
 
@@ -309,6 +301,9 @@ func (p *place) last() *item { return slices.MaxFunc(p.items, (*item).compare) }
 func (p *place) take(x *item) {
 	x.place, x.at = p, len(p.items)
 	p.items = append(p.items, x)
+	if x.terms.Claimant == Nobody {
+		p.loose++
+	}
 }
 
 func (p *place) drop(x *item) {
@@ -317,5 +312,8 @@ func (p *place) drop(x *item) {
 	p.items[x.at].at = x.at
 	p.items[end] = nil
 	p.items = p.items[:end]
+	if x.terms.Claimant == Nobody {
+		p.loose--
+	}
 	x.place = nil
 }

@@ -13,6 +13,7 @@ import (
 // A statement about changes fits into a datagram.
 const (
 	claimsInStatement  = 48
+	homesInStatement   = 2
 	subnetsInStatement = 32
 )
 
@@ -27,6 +28,8 @@ type Board struct {
 	print uint64
 	// term is the latest that has been heard of: see the package's documentation.
 	term uint32
+	// homes are the nodes that addresses are held for.
+	homes names
 }
 
 // record is what one speaker has said.
@@ -47,9 +50,10 @@ type record struct {
 
 // entry is the last word on a claim, and its number.
 type entry struct {
-	epoch    uint32
-	released bool
 	seq      uint64
+	epoch    uint32
+	home     index // 0: the claimant
+	released bool
 }
 
 // NewBoard returns the board of the speaker on that node. Boot must be greater than at its
@@ -182,7 +186,7 @@ func (b *Board) set(r *record, node lb.NodeName, c Claim, seq uint64, news *News
 	if ok && old.seq > seq {
 		return
 	}
-	now := entry{c.Epoch, c.Released, seq}
+	now := entry{seq: seq, epoch: c.Epoch, home: b.homes.index(c.Home), released: c.Released}
 	b.term = max(b.term, c.Epoch)
 	r.claims[c.Address] = now
 	delete(r.released, c.Address)
@@ -190,7 +194,7 @@ func (b *Board) set(r *record, node lb.NodeName, c Claim, seq uint64, news *News
 		r.released[c.Address] = struct{}{}
 	}
 	claimed := ok && !old.released
-	if claimed == !now.released && (now.released || old.epoch == now.epoch) {
+	if claimed == !now.released && (now.released || old.epoch == now.epoch && old.home == now.home) {
 		return
 	}
 	news.Addresses = append(news.Addresses, c.Address)
@@ -277,7 +281,7 @@ func (b *Board) say() Statement {
 func (b *Board) Everything() []Statement {
 	all := make([]Statement, 0, len(b.records))
 	for node, r := range b.records {
-		all = append(all, r.statements(node)...)
+		all = append(all, b.statements(node, r)...)
 	}
 	for i := range all {
 		all[i].Term = b.term // whoever hears one of them has heard of it
@@ -287,7 +291,7 @@ func (b *Board) Everything() []Statement {
 
 // statements returns a whole statement of what is known completely, and the others that
 // have been heard.
-func (r *record) statements(node lb.NodeName) []Statement {
+func (b *Board) statements(node lb.NodeName, r *record) []Statement {
 	bySeq := make(map[uint64]*Statement)
 	at := func(seq uint64) *Statement {
 		key := max(seq, r.complete) // what is complete is one statement
@@ -305,7 +309,7 @@ func (r *record) statements(node lb.NodeName) []Statement {
 	for _, a := range slices.SortedFunc(maps.Keys(r.claims), netip.Addr.Compare) {
 		e := r.claims[a]
 		s := at(e.seq)
-		s.Claims = append(s.Claims, Claim{a, e.epoch, e.released})
+		s.Claims = append(s.Claims, Claim{a, b.homes.of(e.home), e.epoch, e.released})
 	}
 	all := make([]Statement, 0, len(bySeq))
 	for _, s := range bySeq {

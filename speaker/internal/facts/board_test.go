@@ -28,7 +28,7 @@ func knownTo(b *facts.Board) known {
 	k := known{Claims: make(map[string]string), Subnets: b.Subnets()}
 	for i := range 256 {
 		if node, epoch, ok := b.Claimant(address(i), nil); ok {
-			k.Claims[address(i).String()] = fmt.Sprintf("%s in %d", node, epoch)
+			k.Claims[address(i).String()] = fmt.Sprintf("%s in %d for %s", node, epoch, b.Home(address(i), nil))
 		}
 	}
 	return k
@@ -38,7 +38,7 @@ var equate = cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})
 
 // say has a speaker claim addresses and give others up.
 func say(b *facts.Board, w facts.Weight, taken, given []netip.Addr) []facts.Statement {
-	said, _ := b.Claim(taken, given, w)
+	said, _ := b.Claim(facts.Taking{Addresses: taken, Weight: w}, given)
 	return said
 }
 
@@ -64,8 +64,12 @@ func (c *cluster) step() {
 		if s, ok := b.SetSubnets([]netip.Prefix{netip.PrefixFrom(address(c.r.IntN(4)*64), 26)}); ok {
 			c.said = append(c.said, s)
 		}
+	case 3:
+		c.said = append(c.said, b.Rehome(c.some(), nameOf(c.r.IntN(len(c.boards))))...)
 	default:
-		c.said = append(c.said, say(b, facts.Weight(c.r.IntN(3)), c.some(), c.some())...)
+		taking := facts.Taking{Addresses: c.some(), Weight: facts.Weight(c.r.IntN(3)), Hold: c.r.IntN(2) == 0}
+		said, _ := b.Claim(taking, c.some())
+		c.said = append(c.said, said...)
 	}
 	c.hear()
 }
@@ -297,10 +301,10 @@ func TestDoubt(t *testing.T) {
 	if node, _, _ := x.Claimant(a, map[lb.NodeName]struct{}{"x": {}}); node != "x" {
 		t.Errorf("%q has the address among those that are alive, want x", node)
 	}
-	if said, doubt := x.Claim([]netip.Addr{a}, nil, facts.Full); len(said) > 0 || !doubt {
+	if said, doubt := x.Claim(facts.Taking{Addresses: []netip.Addr{a}, Weight: facts.Full}, nil); len(said) > 0 || !doubt {
 		t.Errorf("said %v, in doubt: %t; want nothing, in doubt", said, doubt)
 	}
-	if said, doubt := x.Claim([]netip.Addr{a}, nil, facts.Firm); len(said) != 1 || doubt {
+	if said, doubt := x.Claim(facts.Taking{Addresses: []netip.Addr{a}, Weight: facts.Firm}, nil); len(said) != 1 || doubt {
 		t.Errorf("said %v, in doubt: %t; want a claim, and no doubt", said, doubt)
 	}
 }

@@ -31,6 +31,19 @@ func (b *Board) Claimant(a netip.Addr, alive map[lb.NodeName]struct{}) (node lb.
 	return node, epoch, ok
 }
 
+// Home returns the node that the claim which counts holds the address for: the claimant
+// itself, or one that was away when it was taken over. Empty: nobody claims it.
+func (b *Board) Home(a netip.Addr, alive map[lb.NodeName]struct{}) lb.NodeName {
+	node, _, ok := b.Claimant(a, alive)
+	if !ok {
+		return ""
+	}
+	if home := b.homes.of(b.records[node].claims[a].home); home != "" {
+		return home
+	}
+	return node
+}
+
 // Claims counts what this node claims.
 func (b *Board) Claims() int {
 	own := b.records[b.self]
@@ -60,17 +73,25 @@ const (
 	Firm
 )
 
+// Taking is what is claimed, and how.
+type Taking struct {
+	Addresses []netip.Addr
+	Weight    Weight
+	// Hold has addresses that were others' held for these: see Home.
+	Hold bool
+}
+
 // Claim claims addresses for this node and gives others up. Those that are claimed
 // already, or not at all, are left out. It returns what to tell the others, and whether
 // addresses are left in doubt: others have taken them over, and are not there. They can be
 // claimed with Firm weight.
-func (b *Board) Claim(taken, given []netip.Addr, w Weight) (said []Statement, doubt bool) {
+func (b *Board) Claim(t Taking, given []netip.Addr) (said []Statement, doubt bool) {
 	var claims []Claim
-	for _, a := range taken {
-		epoch, needed, doubtful := b.epochFor(a, w)
+	for _, a := range t.Addresses {
+		epoch, needed, doubtful := b.epochFor(a, t.Weight)
 		doubt = doubt || doubtful
 		if needed {
-			claims = append(claims, Claim{Address: a, Epoch: epoch})
+			claims = append(claims, Claim{Address: a, Epoch: epoch, Home: b.homeFor(a, t.Hold)})
 		}
 	}
 	for _, a := range given {
@@ -79,6 +100,14 @@ func (b *Board) Claim(taken, given []netip.Addr, w Weight) (said []Statement, do
 		}
 	}
 	return b.sayClaims(claims), doubt
+}
+
+// homeFor returns the node that a new claim is to hold the address for.
+func (b *Board) homeFor(a netip.Addr, hold bool) lb.NodeName {
+	if home := b.Home(a, nil); hold && home != b.self {
+		return home
+	}
+	return ""
 }
 
 // epochFor returns the epoch of a new claim, if one is needed.
@@ -110,11 +139,35 @@ func (b *Board) Demote(since uint32) []Statement {
 	var claims []Claim
 	for a, e := range b.records[b.self].claims {
 		if !e.released && e.epoch > since {
-			claims = append(claims, Claim{Address: a, Epoch: minor})
+			claims = append(claims, Claim{Address: a, Epoch: minor, Home: b.homes.of(e.home)})
 		}
 	}
 	slices.SortFunc(claims, func(x, y Claim) int { return x.Address.Compare(y.Address) })
 	return b.sayClaims(claims)
+}
+
+// Rehome has this node hold addresses that it claims for another node, from now on. It
+// returns what to tell the others.
+func (b *Board) Rehome(addresses []netip.Addr, home lb.NodeName) []Statement {
+	var claims []Claim
+	for _, a := range addresses {
+		if epoch, ok := b.own(a); ok && home != b.self {
+			claims = append(claims, Claim{Address: a, Epoch: epoch, Home: home})
+		}
+	}
+	return b.sayClaims(claims)
+}
+
+// Outbid returns the addresses that this node claims, and another one that is alive with
+// more weight.
+func (b *Board) Outbid(alive map[lb.NodeName]struct{}) map[netip.Addr]struct{} {
+	outbid := make(map[netip.Addr]struct{})
+	for a, e := range b.records[b.self].claims {
+		if holder, _, _ := b.Claimant(a, alive); !e.released && holder != b.self {
+			outbid[a] = struct{}{}
+		}
+	}
+	return outbid
 }
 
 func (b *Board) sayClaims(claims []Claim) []Statement {
@@ -122,14 +175,30 @@ func (b *Board) sayClaims(claims []Claim) []Statement {
 		b.term = max(b.term, c.Epoch)
 	}
 	var said []Statement
-	for part := range slices.Chunk(claims, claimsInStatement) {
+	for len(claims) > 0 {
+		n := fitting(claims)
 		s := b.say()
-		s.Claims = part
+		s.Claims = claims[:n:n]
 		said = append(said, s)
-		for _, c := range part {
+		for _, c := range s.Claims {
 			b.set(b.records[b.self], b.self, c, s.Seq, new(News))
 		}
+		claims = claims[n:]
 	}
 	b.records[b.self].advance()
 	return said
+}
+
+// fitting returns how many of the claims fit into one statement about changes.
+func fitting(claims []Claim) int {
+	homes := make(map[lb.NodeName]struct{})
+	for i, c := range claims {
+		if c.Home != "" {
+			homes[c.Home] = struct{}{}
+		}
+		if i == claimsInStatement || len(homes) > homesInStatement {
+			return i
+		}
+	}
+	return len(claims)
 }

@@ -29,6 +29,8 @@ type Statement struct {
 // Claim is the claim of an address, or the end of one.
 type Claim struct {
 	Address netip.Addr
+	// Home is the node that the claimant holds the address for; empty: for itself.
+	Home lb.NodeName
 	// Epoch orders claims of one address: the later counts.
 	Epoch uint32
 	// Released ends the claim.

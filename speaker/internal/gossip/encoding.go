@@ -5,8 +5,10 @@ package gossip
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
+	"slices"
 
 	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/speaker/internal/facts"
@@ -18,10 +20,18 @@ import (
 //	subnets: count, each: length of the prefix, address
 //	claims: count, each: address, epoch
 //
+// A statement about addresses that are held for others has version 3, and
+//
+//	homes: count, each: length, bytes
+//	claims: count, each: address, epoch, and if it is held: index of its home
+//
 // An address is a byte, with the number of leading bytes that it shares with the one
 // before it, and the bytes that follow these: pools are dense, and a claim takes three
 // bytes of them.
-const wireVersion = 2
+const (
+	wireVersion     = 2
+	wireVersionHeld = 3
+)
 
 // Flags of a statement.
 const (
@@ -33,6 +43,7 @@ const (
 const (
 	bitIPv6     = 0x80
 	bitReleased = 0x40
+	bitHeld     = 0x20
 	maskShared  = 0x1f
 )
 
@@ -46,9 +57,13 @@ func appendStatement(dst []byte, s facts.Statement) []byte {
 	if s.About {
 		flags |= flagAbout
 	}
-	dst = append(dst, wireVersion, flags)
-	dst = appendUint(dst, uint64(len(s.Node)))
-	dst = append(dst, s.Node...)
+	homes := homesOf(s.Claims)
+	if len(homes) > 0 {
+		dst = append(dst, wireVersionHeld, flags)
+	} else {
+		dst = append(dst, wireVersion, flags)
+	}
+	dst = appendName(dst, s.Node)
 	dst = appendUint(appendUint(appendUint(dst, s.Boot), s.Seq), uint64(s.Term))
 	dst = appendUint(dst, uint64(len(s.Subnets)))
 	var last netip.Addr
@@ -56,15 +71,47 @@ func appendStatement(dst []byte, s facts.Statement) []byte {
 		dst = append(dst, byte(p.Bits())) // 128 at most
 		dst, last = appendAddress(dst, 0, p.Addr(), last), p.Addr()
 	}
-	dst = appendUint(dst, uint64(len(s.Claims)))
-	last = netip.Addr{}
-	for _, c := range s.Claims {
+	if len(homes) > 0 {
+		dst = appendUint(dst, uint64(len(homes)))
+		for _, h := range homes {
+			dst = appendName(dst, h)
+		}
+	}
+	return appendClaims(dst, s.Claims, homes)
+}
+
+// homesOf returns whom addresses are held for, sorted.
+func homesOf(claims []facts.Claim) []lb.NodeName {
+	set := make(map[lb.NodeName]struct{})
+	for _, c := range claims {
+		if c.Home != "" {
+			set[c.Home] = struct{}{}
+		}
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+func appendName(dst []byte, name lb.NodeName) []byte {
+	return append(appendUint(dst, uint64(len(name))), name...)
+}
+
+func appendClaims(dst []byte, claims []facts.Claim, homes []lb.NodeName) []byte {
+	dst = appendUint(dst, uint64(len(claims)))
+	var last netip.Addr
+	for _, c := range claims {
 		bits := byte(0)
 		if c.Released {
 			bits = bitReleased
 		}
+		home, held := slices.BinarySearch(homes, c.Home)
+		if held {
+			bits |= bitHeld
+		}
 		dst, last = appendAddress(dst, bits, c.Address, last), c.Address
 		dst = appendUint(dst, uint64(c.Epoch))
+		if held {
+			dst = appendUint(dst, uint64(home))
+		}
 	}
 	return dst
 }
@@ -84,12 +131,13 @@ func appendAddress(dst []byte, bits byte, a, last netip.Addr) []byte {
 
 func parseStatement(b []byte) (facts.Statement, error) {
 	r := reader{b: b}
-	if v := r.byte(); r.err == nil && v != wireVersion {
+	v := r.byte()
+	if r.err == nil && v != wireVersion && v != wireVersionHeld {
 		return facts.Statement{}, fmt.Errorf("version %d is not known", v)
 	}
 	flags := r.byte()
 	s := facts.Statement{Whole: flags&flagWhole != 0, About: flags&flagAbout != 0}
-	s.Node = lb.NodeName(r.bytes(r.uint()))
+	s.Node = r.name()
 	s.Boot, s.Seq, s.Term = r.uint(), r.uint(), r.epoch()
 	for range r.count() {
 		bits := int(r.byte())
@@ -100,13 +148,13 @@ func parseStatement(b []byte) (facts.Statement, error) {
 		}
 		s.Subnets = append(s.Subnets, p)
 	}
-	r.last = netip.Addr{}
-	for range r.count() {
-		a, bits := r.address()
-		c := facts.Claim{Address: a, Released: bits&bitReleased != 0}
-		c.Epoch = r.epoch()
-		s.Claims = append(s.Claims, c)
+	var homes []lb.NodeName
+	if v == wireVersionHeld {
+		for range r.count() {
+			homes = append(homes, r.name())
+		}
 	}
+	s.Claims = r.claims(homes)
 	if r.err == nil && (s.Node == "" || len(r.b) > 0) {
 		r.err = fmt.Errorf("%d bytes follow the statement of node %q", len(r.b), s.Node)
 	}
@@ -114,6 +162,29 @@ func parseStatement(b []byte) (facts.Statement, error) {
 		return facts.Statement{}, r.err
 	}
 	return s, nil
+}
+
+func (r *reader) name() lb.NodeName { return lb.NodeName(r.bytes(r.uint())) }
+
+func (r *reader) claims(homes []lb.NodeName) []facts.Claim {
+	var claims []facts.Claim
+	r.last = netip.Addr{}
+	for range r.count() {
+		a, bits := r.address()
+		c := facts.Claim{Address: a, Released: bits&bitReleased != 0}
+		c.Epoch = r.epoch()
+		if bits&bitHeld != 0 {
+			i := r.uint()
+			if r.err == nil && i >= uint64(len(homes)) {
+				r.err = fmt.Errorf("%s is held for node %d of %d", a, i, len(homes))
+			}
+			if r.err == nil {
+				c.Home = homes[i]
+			}
+		}
+		claims = append(claims, c)
+	}
+	return claims
 }
 
 // reader takes values off b. After an error it returns zeros.

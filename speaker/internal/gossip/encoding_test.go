@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/speaker/internal/facts"
 )
 
@@ -43,6 +44,15 @@ func TestStatementsOnTheWire(t *testing.T) {
 				claim("2001:db8::1", 0),
 			}},
 			"02 01 02 6162 01 02 ac02 00 04 00c0000201 01 0302 c801 42 0302 00 80 20010db8000000000000000000000001 00",
+		},
+		{
+			"held",
+			facts.Statement{Node: "a", Boot: 1, Seq: 2, Claims: []facts.Claim{
+				{Address: netip.MustParseAddr("192.0.2.1"), Epoch: 1, Home: "c"},
+				claim("192.0.2.2", 1),
+				{Address: netip.MustParseAddr("192.0.2.3"), Epoch: 1, Home: "b"},
+			}},
+			"03 00 01 61 01 02 00 00 02 0162 0163 03 20c0000201 01 01 0302 01 2303 01 00",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -89,7 +99,10 @@ func TestChangesFitIntoADatagram(t *testing.T) {
 	for i := range 200 {
 		taken = append(taken, netip.AddrFrom16([16]byte{byte(37 * i), 1, 2, byte(i), 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, byte(i)}))
 	}
-	said, _ := b.Claim(taken, nil, facts.Full)
+	said, _ := b.Claim(facts.Taking{Addresses: taken, Weight: facts.Full}, nil)
+	for i, home := range []lb.NodeName{"b", "c", "d"} {
+		said = append(said, b.Rehome(taken[i*66:(i+1)*66], home+lb.NodeName(strings.Repeat("-name-as-long-as-may-be", 3)))...)
+	}
 	for _, s := range said {
 		if n := len(appendStatement(nil, s)); n > 1200 {
 			t.Errorf("%d claims take %d bytes", len(s.Claims), n)
@@ -102,6 +115,7 @@ func TestChangesFitIntoADatagram(t *testing.T) {
 func FuzzParseStatement(f *testing.F) {
 	for _, seed := range []string{
 		"020001610102000000", "02020161ac020200021800c000020040802001" + "0db800000000000000000000000000",
+		"030001610102000002016201630320c00002010101030201230301" + "00",
 		"02010261620102050004" + "00c00002010103" + "02c80142030200" + "8020010db800000000000000000000000100",
 	} {
 		b, err := hex.DecodeString(seed)

@@ -57,7 +57,7 @@ func (b *board) claimant(a netip.Addr) lb.NodeName {
 // claim has a member claim addresses and say so.
 func (b *board) claim(m *member, taken ...netip.Addr) {
 	b.mu.Lock()
-	said, _ := b.board.Claim(taken, nil, facts.Full)
+	said, _ := b.board.Claim(facts.Taking{Addresses: taken, Weight: facts.Full}, nil)
 	b.mu.Unlock()
 	for _, s := range said {
 		m.Say(s)

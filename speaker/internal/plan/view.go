@@ -44,6 +44,8 @@ type View struct {
 	advertisements []advertisement
 	interfaces     map[string]struct{}
 	subnets        subnetIndex
+	// able are the nodes that may own addresses at all.
+	able elect.Set
 }
 
 // advertisement is an L2Advertisement resolved against the nodes.
@@ -77,6 +79,11 @@ func NewView(in Input) *View {
 	}
 	v.subnets = newSubnetIndex(v.nodes, in.Subnets)
 	candidates := in.candidates()
+	v.able = v.nodes.None()
+	for _, n := range candidates {
+		index, _ := v.nodes.Index(n.Name)
+		v.able.Add(index)
+	}
 	for i := range in.Config.L2Advertisements {
 		v.advertisements[i] = v.resolve(&in.Config.L2Advertisements[i], candidates)
 	}
