@@ -27,6 +27,10 @@ type Ownership struct {
 	// round has what was put in since the last Settle, unsettled the groups concerned.
 	round     map[netip.Addr]*examination
 	unsettled map[*group]struct{}
+	// welcomed are the nodes that could own addresses when Welcome was called last, and
+	// ever since; newcomers are the others that can. The first View has none.
+	welcomed  map[lb.NodeName]struct{}
+	newcomers elect.Set
 }
 
 // group is the addresses that have the same candidates.
@@ -40,6 +44,8 @@ type group struct {
 type member struct {
 	address netip.Addr
 	terms   elect.Terms
+	// held says that the claimant is not the one that the address is kept for.
+	held bool
 }
 
 // seat is where an address is.
@@ -56,6 +62,7 @@ func (o *Ownership) Use(v *View) {
 	if o.rankings == nil || !slices.Equal(o.rankings.Nodes().Names(), v.nodes.Names()) {
 		o.rankings = elect.NewRankings(v.nodes)
 	}
+	o.meet(v)
 	o.view, o.groups = v, make(map[uint64][]*group)
 	// As many addresses as there were are to be expected.
 	n := len(o.held)
@@ -63,10 +70,10 @@ func (o *Ownership) Use(v *View) {
 	o.unsettled = make(map[*group]struct{})
 }
 
-// Put says which Services hold an address; none: nobody owns it any more. The claimant
-// is the node that is to keep the address as long as it is among the best candidates;
-// empty for none. It does not keep the sharers.
-func (o *Ownership) Put(a netip.Addr, sharers []Sharer, claimant lb.NodeName) {
+// Put says which Services hold an address; none: nobody owns it any more. The first of the
+// claimants that is among the best candidates owns it, whatever its limit: the node that it
+// is kept for, say, and the one that has it meanwhile. It does not keep the sharers.
+func (o *Ownership) Put(a netip.Addr, sharers []Sharer, claimants ...lb.NodeName) {
 	x := o.view.examine(a, sharers)
 	o.round[a] = &x
 	was, wanted := o.held[a], o.seatFor(&x)
@@ -79,11 +86,15 @@ func (o *Ownership) Put(a netip.Addr, sharers []Sharer, claimant lb.NodeName) {
 	}
 	x.candidates = wanted.group.candidates // one set for all is enough
 	terms := elect.Terms{Age: x.age, Claimant: elect.Nobody}
-	if i, ok := o.view.nodes.Index(claimant); ok {
-		terms.Claimant = i
+	held := false
+	for n, c := range claimants {
+		if i, ok := o.view.nodes.Index(c); ok && x.candidates.Has(i) {
+			terms.Claimant, held = i, n > 0 && claimants[0] != ""
+			break
+		}
 	}
 	o.held[a] = wanted
-	o.join(wanted, member{a, terms})
+	o.join(wanted, member{a, terms, held})
 }
 
 // Settle yields the verdict on each address that was put in since the last time, and on
