@@ -9,11 +9,17 @@ import (
 	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/speaker/internal/facts"
 	"github.com/herald-lb/herald/speaker/internal/layer2"
+	"github.com/herald-lb/herald/speaker/internal/plan"
 )
 
 // lossesTogether is how long after a loss of members another one counts as of the same
 // cause: a node that is cut off loses the others one by one.
 const lossesTogether = 5 * time.Second
+
+// outbidTime is how long claims that count less than another's are kept: until everybody
+// has heard of the other. If the end of a claim were heard of before what has come in its
+// place, an address would seem to be nobody's.
+const outbidTime = 5 * time.Second
 
 // claims are what this node claims at the end of a round, and with which weight. They
 // belong to the goroutine of Run.
@@ -31,6 +37,9 @@ type claims struct {
 	before uint32
 	// recheck ends a wait, for what others may have to say.
 	recheck *time.Timer
+	// outbid are the claims that were when tidy was set.
+	outbid map[netip.Addr]struct{}
+	tidy   *time.Timer // nil unless addresses have gone to other nodes
 }
 
 func newClaims() claims {
@@ -39,23 +48,31 @@ func newClaims() claims {
 	return c
 }
 
-// claimant returns the node that is to keep the address; empty if that follows from the
-// election.
-func (l *Loop) claimant(a netip.Addr) lb.NodeName {
-	if l.Facts == nil || l.Failback != Never {
-		return ""
+// claimants returns the nodes of which the first is to have the address that may: under
+// failback Immediate the one that it is held for, then the one whose claim counts. They
+// are empty if the owner follows from the election.
+func (l *Loop) claimants(a netip.Addr) (home, holder lb.NodeName) {
+	if l.Facts == nil {
+		return "", ""
 	}
-	return l.Facts.claimant(a, l.claims.alive)
+	home, holder = l.Facts.claimants(a, l.claims.alive)
+	if l.Failback == Never {
+		home = holder
+	}
+	return home, holder
 }
 
-// claimLater takes note that a verdict says to announce an address here, or not to.
-func (l *Loop) claimLater(a netip.Addr, announce bool) {
+// claimLater takes note of a verdict: to announce an address here, or not to.
+func (l *Loop) claimLater(a netip.Addr, v *plan.Verdict) {
+	c := &l.claims
 	switch {
-	case l.Facts == nil || l.Failback != Never:
-	case announce:
-		l.claims.taken = append(l.claims.taken, a)
-	default:
-		l.claims.given = append(l.claims.given, a)
+	case l.Facts == nil:
+	case v.Announce:
+		c.taken = append(c.taken, a)
+	case len(v.Decisions) == 0 || v.Owner == l.Node:
+		c.given = append(c.given, a)
+	case c.tidy == nil && l.Facts.claimed(a):
+		c.outbid, c.tidy = nil, time.NewTimer(outbidTime)
 	}
 }
 
@@ -63,13 +80,54 @@ func (l *Loop) claimLater(a netip.Addr, announce bool) {
 func (l *Loop) claimNow() {
 	c := &l.claims
 	if len(c.taken)+len(c.given) > 0 {
-		said, doubt := l.Facts.claim(c.taken, c.given, c.weight())
+		taking := facts.Taking{Addresses: c.taken, Weight: c.weight(), Hold: l.Failback == Immediate}
+		said, doubt := l.Facts.claim(taking, c.given)
 		l.say(said)
 		if doubt {
 			c.recheck.Reset(reunionTime)
 		}
 	}
 	c.taken, c.given, c.firm = nil, nil, false
+}
+
+// welcome leaves to newcomers what is due to them, if this node has a majority: without
+// one it may be the newcomer itself.
+func (l *Loop) welcome() {
+	if l.Facts == nil || l.Failback != Immediate || !l.claims.full {
+		return
+	}
+	due := l.ownership.Due(l.Node)
+	l.ownership.Welcome()
+	for home, addresses := range due.To {
+		l.say(l.Facts.rehome(addresses, home))
+	}
+	if len(due.Free) > 0 {
+		said, _ := l.Facts.claim(facts.Taking{}, due.Free)
+		l.say(said)
+	}
+}
+
+// tidied has the timer of claims that are outbid; nil if there are none.
+func (c *claims) tidied() <-chan time.Time {
+	if c.tidy == nil {
+		return nil
+	}
+	return c.tidy.C
+}
+
+// tidyUp gives up the claims that have been outbid for a while.
+func (l *Loop) tidyUp() {
+	c := &l.claims
+	now := l.Facts.outbid(c.alive)
+	for a := range c.outbid {
+		if _, still := now[a]; still {
+			c.given = append(c.given, a)
+			delete(now, a)
+		}
+	}
+	if c.outbid, c.tidy = now, nil; len(now) > 0 {
+		c.tidy = time.NewTimer(outbidTime)
+	}
 }
 
 func (c *claims) weight() facts.Weight {

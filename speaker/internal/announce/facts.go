@@ -23,7 +23,7 @@ type Failback uint8
 
 // The policies of failback.
 const (
-	// Immediate gives the address back, as MetalLB does.
+	// Immediate gives the address back, as in MetalLB.
 	Immediate Failback = iota
 	// Never leaves the address where it is until that node goes, or ceases to be among
 	// the best candidates.
@@ -155,22 +155,46 @@ func (f *Facts) claims() int {
 	return f.board.Claims()
 }
 
-// claimant returns the node whose claim counts among those that are alive; empty for none.
-func (f *Facts) claimant(a netip.Addr, alive map[lb.NodeName]struct{}) lb.NodeName {
+// claimants returns the node that the address is held for, and the one whose claim counts
+// among those that are alive; empty for none.
+func (f *Facts) claimants(a netip.Addr, alive map[lb.NodeName]struct{}) (home, holder lb.NodeName) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	node, _, _ := f.board.Claimant(a, alive)
-	return node
+	holder, _, _ = f.board.Claimant(a, alive)
+	return f.board.Home(a, alive), holder
+}
+
+// claimed says whether this node claims the address.
+func (f *Facts) claimed(a netip.Addr) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.board.Claimed(a)
+}
+
+// outbid returns the addresses that this node claims, and another with more weight.
+func (f *Facts) outbid(alive map[lb.NodeName]struct{}) map[netip.Addr]struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.board.Outbid(alive)
 }
 
 // claim returns what is to be said about the addresses that this node has taken and given,
 // and whether claims are left in doubt.
-func (f *Facts) claim(taken, given []netip.Addr, w facts.Weight) (said []facts.Statement, doubt bool) {
+func (f *Facts) claim(taken facts.Taking, given []netip.Addr) (said []facts.Statement, doubt bool) {
 	f.mu.Lock()
 	defer f.unlock()
-	said, doubt = f.board.Claim(taken, given, w)
+	said, doubt = f.board.Claim(taken, given)
 	f.noteSaid(said)
 	return said, doubt
+}
+
+// rehome holds addresses for another node, and returns what is to be said.
+func (f *Facts) rehome(addresses []netip.Addr, home lb.NodeName) []facts.Statement {
+	f.mu.Lock()
+	defer f.unlock()
+	said := f.board.Rehome(addresses, home)
+	f.noteSaid(said)
+	return said
 }
 
 // demote makes claims that are later than a term minor, and returns what is to be said.

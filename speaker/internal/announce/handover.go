@@ -57,7 +57,7 @@ func newHandovers() handovers {
 func (l *Loop) giveUp(a netip.Addr, v *plan.Verdict) {
 	h, now := &l.handovers, time.Now()
 	if l.Handover == nil || v.Owner == "" || v.Owner == l.Node || now.Sub(h.ready[v.Owner]) < readyCounts ||
-		l.claimant(a) == v.Owner {
+		l.holds(v.Owner, a) {
 		l.Layer2.Withdraw(a)
 		return
 	}
@@ -65,6 +65,12 @@ func (l *Loop) giveUp(a netip.Addr, v *plan.Verdict) {
 		h.timer.Reset(longestHandover)
 	}
 	h.leaving[a] = departure{to: v.Owner, by: now.Add(longestHandover)}
+}
+
+// holds says that it is a node's claim on the address that counts.
+func (l *Loop) holds(node lb.NodeName, a netip.Addr) bool {
+	_, holder := l.claimants(a)
+	return holder == node
 }
 
 // takeUp begins to announce an address. One that was about to leave is announced anew:

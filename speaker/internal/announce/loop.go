@@ -223,6 +223,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.follow()
 		case <-l.claims.recheck.C:
 			l.reweigh()
+		case <-l.claims.tidied():
+			l.tidyUp()
 		case <-l.renewals:
 			l.missed()
 		case <-l.reunions.renewal.C:
@@ -295,7 +297,8 @@ func (l *Loop) round(ctx context.Context) {
 		l.config, l.stale = l.takeConfig(), true
 	}
 	l.takeFacts(c.addresses)
-	if l.stale {
+	renewed := l.stale
+	if renewed {
 		l.stale = false
 		l.renewView()
 		l.Inventory.addAddresses(c.addresses)
@@ -303,6 +306,9 @@ func (l *Loop) round(ctx context.Context) {
 	l.decide(c.addresses)
 	l.sayReady()
 	l.claimNow()
+	if renewed {
+		l.welcome()
+	}
 	l.reporter.flush(ctx)
 	if l.routes != nil {
 		l.routes.flush(ctx)
@@ -383,7 +389,8 @@ func (l *Loop) decide(addresses map[netip.Addr]struct{}) {
 		if l.routes != nil {
 			l.routes.decide(a, sharers)
 		}
-		l.ownership.Put(a, sharers, l.claimant(a))
+		home, holder := l.claimants(a)
+		l.ownership.Put(a, sharers, home, holder)
 	}
 	var round []decided
 	for a, verdict := range l.ownership.Settle(l.Inventory.sharers) {
@@ -396,7 +403,7 @@ func (l *Loop) decide(addresses map[netip.Addr]struct{}) {
 }
 
 func (l *Loop) apply(a netip.Addr, verdict *plan.Verdict) {
-	l.claimLater(a, verdict.Announce)
+	l.claimLater(a, verdict)
 	was, announcing := l.reporter.announced(a)
 	if !l.contend(a, verdict, announcing) {
 		return

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/speaker/internal/elect"
 	"github.com/herald-lb/herald/speaker/internal/facts"
 )
 
@@ -23,6 +24,7 @@ type herd struct {
 	failback Failback
 	nodes    []string
 	addrs    []string
+	created  int
 
 	mu       sync.Mutex // guards what follows
 	luck     *rand.Rand // of what is said
@@ -64,11 +66,22 @@ func newHerd(t *testing.T, seed uint64, failback Failback) *herd {
 }
 
 func (h *herd) create() {
-	a := fmt.Sprintf("192.0.2.%d", len(h.addrs)+1)
+	h.created++
+	a := fmt.Sprintf("192.0.2.%d", h.created)
 	h.addrs = append(h.addrs, a)
 	for _, s := range h.speakers {
 		add(s.inventory, "web-"+a, a)
 	}
+}
+
+// remove takes the oldest Service away.
+func (h *herd) remove() string {
+	a := h.addrs[0]
+	h.addrs = h.addrs[1:]
+	for _, s := range h.speakers {
+		s.inventory.OnService(service("web-"+a, a), nil)
+	}
+	return a
 }
 
 // prepare makes a speaker that knows of everything but claims.
@@ -149,15 +162,21 @@ func (h *herd) pass(d time.Duration) {
 			h.show(n.by)
 			return true
 		})
-		// Probes find differences: see gossip.
 		if now.UnixMilli()%200 < 10 {
-			x, y := h.nodes[h.r.IntN(len(h.nodes))], h.nodes[h.r.IntN(len(h.nodes))]
-			if h.speakers[x].Facts.Fingerprint() != h.speakers[y].Facts.Fingerprint() {
-				h.exchange(x, y)
-			}
+			h.probe()
 		}
 	}
 	synctest.Wait()
+}
+
+// probe has everybody find out what one other knows: see gossip.
+func (h *herd) probe() {
+	for _, x := range h.nodes {
+		y := h.nodes[h.r.IntN(len(h.nodes))]
+		if h.speakers[x].Facts.Fingerprint() != h.speakers[y].Facts.Fingerprint() {
+			h.exchange(x, y)
+		}
+	}
 }
 
 // show tells a speaker whom it counts as alive.
@@ -256,12 +275,14 @@ func (h *herd) calamity() (what string, undo func(), most []string) {
 }
 
 // Whatever happens to whom, when everybody is back each address has one owner. Under
-// failback Never it is the one that it had where most of the speakers were, and nothing
-// has moved because somebody is back.
+// failback Immediate it is the one that it had before. Under Never it is the one that it
+// had where most of the speakers were, and nothing has moved because somebody is back. A
+// Service that comes or goes moves nothing at all.
 func TestCalamities(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(40) {
 		synctest.Test(t, func(t *testing.T) {
-			h := newHerd(t, seed, Never)
+			failback := Failback(seed % 2)
+			h := newHerd(t, seed, failback)
 			defer h.end()
 			for range 6 {
 				before := h.owners("at first", h.nodes...)
@@ -280,15 +301,22 @@ func TestCalamities(t *testing.T) {
 				h.pass(8 * time.Second)
 				what = fmt.Sprintf("seed %d, %d nodes: %s, for long: %t; all are back", seed, len(h.nodes), what, lasting)
 				after := h.owners(what, h.nodes...)
-				if lasting { // else it is uncertain who has noticed whose absence
+				switch {
+				case failback == Immediate:
+					h.expectBack(what, before, after)
+				case lasting: // else it is uncertain who has noticed whose absence
 					h.expectKept(what, during, after)
 				}
 				if t.Failed() {
 					return
 				}
 				h.create()
-				h.pass(time.Duration(h.r.IntN(2)) * time.Second)
-				h.pass(time.Second)
+				h.pass(2 * time.Second)
+				then := h.owners("then", h.nodes...)
+				h.expectKept(fmt.Sprintf("seed %d: a Service was created", seed), after, then)
+				delete(then, h.remove())
+				h.pass(2 * time.Second)
+				h.expectKept(fmt.Sprintf("seed %d: a Service was deleted", seed), then, h.owners("last", h.nodes...))
 			}
 		})
 	}
@@ -299,6 +327,25 @@ func (h *herd) expectKept(what string, during, after map[string]string) {
 	h.t.Helper()
 	for a, owner := range during {
 		if after[a] != owner {
+			h.t.Errorf("%s: %s was %s's and is %s's", what, a, owner, after[a])
+		}
+	}
+}
+
+// expectBack is expectKept, but for what those had too much who had more than their limit.
+func (h *herd) expectBack(what string, before, after map[string]string) {
+	h.t.Helper()
+	loads := make(map[string]int)
+	for _, owner := range before {
+		loads[owner]++
+	}
+	for a, owner := range before {
+		switch {
+		case after[a] == owner:
+		case loads[after[a]] == 0: // who has nothing is as good as new
+		case loads[owner] > elect.Limit(len(before), len(h.nodes)):
+			loads[owner]--
+		default:
 			h.t.Errorf("%s: %s was %s's and is %s's", what, a, owner, after[a])
 		}
 	}

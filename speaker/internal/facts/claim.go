@@ -50,6 +50,12 @@ func (b *Board) Claims() int {
 	return len(own.claims) - len(own.released)
 }
 
+// Claimed says whether this node claims the address, whether or not that counts.
+func (b *Board) Claimed(a netip.Addr) bool {
+	_, ok := b.own(a)
+	return ok
+}
+
 // Term returns the latest term that has been heard of.
 func (b *Board) Term() uint32 { return b.term }
 
