@@ -32,6 +32,8 @@ type claims struct {
 	linked bool
 	// full says that claims count in full; firm that doubts have been waited for.
 	full, firm bool
+	// strayed says that this node has been without a majority that it had.
+	strayed bool
 	// lost is when members were lost last, before the term that was until then.
 	lost   time.Time
 	before uint32
@@ -96,8 +98,12 @@ func (l *Loop) welcome() {
 	if l.Facts == nil || l.Failback != Immediate || !l.claims.full {
 		return
 	}
+	defer l.ownership.Welcome()
+	if l.claims.strayed { // the others have not come, it has come back
+		l.claims.strayed = false
+		return
+	}
 	due := l.ownership.Due(l.Node)
-	l.ownership.Welcome()
 	for home, addresses := range due.To {
 		l.say(l.Facts.rehome(addresses, home))
 	}
@@ -193,7 +199,7 @@ func (l *Loop) weigh() {
 	case most && !c.full:
 		c.recheck.Reset(reunionTime)
 	case !most && c.full:
-		c.full = false
+		c.full, c.strayed = false, true
 		if time.Since(c.lost) <= lossesTogether {
 			l.say(l.Facts.demote(c.before))
 		}

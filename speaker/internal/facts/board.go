@@ -30,6 +30,9 @@ type Board struct {
 	term uint32
 	// homes are the nodes that addresses are held for.
 	homes names
+	// former are the homes of addresses that nobody claims since their claimant has
+	// started anew.
+	former map[netip.Addr]index
 }
 
 // record is what one speaker has said.
@@ -61,6 +64,7 @@ type entry struct {
 func NewBoard(self lb.NodeName, boot uint64) *Board {
 	b := &Board{
 		self: self, records: make(map[lb.NodeName]*record), claimants: make(map[netip.Addr][]lb.NodeName), term: firstTerm,
+		former: make(map[netip.Addr]index),
 	}
 	b.records[self] = newRecord(boot)
 	b.print = b.records[self].print(self)
@@ -101,6 +105,7 @@ func (b *Board) hear(s Statement) News {
 	case s.Node == b.self || r != nil && s.Boot < r.boot:
 		return news
 	case r == nil || s.Boot > r.boot:
+		b.remember(s.Node)
 		b.forget(s.Node, &news)
 		r = newRecord(s.Boot)
 		b.records[s.Node] = r
@@ -203,6 +208,7 @@ func (b *Board) set(r *record, node lb.NodeName, c Claim, seq uint64, news *News
 		b.unlist(c.Address, node)
 	case !claimed:
 		b.claimants[c.Address] = append(b.claimants[c.Address], node)
+		delete(b.former, c.Address)
 	}
 }
 
@@ -225,6 +231,23 @@ func (b *Board) Keep(nodes map[lb.NodeName]struct{}) News {
 		}
 	}
 	return news
+}
+
+// remember takes note whom addresses were held for that a node has claimed, and nobody
+// else: whoever takes one over holds it for the same.
+func (b *Board) remember(node lb.NodeName) {
+	r, ok := b.records[node]
+	if !ok {
+		return
+	}
+	for a, e := range r.claims {
+		if home := e.home; !e.released && len(b.claimants[a]) == 1 {
+			if home == 0 {
+				home = b.homes.index(node)
+			}
+			b.former[a] = home
+		}
+	}
 }
 
 func (b *Board) forget(node lb.NodeName, news *News) {

@@ -101,6 +101,7 @@ func (b *Board) Claim(t Taking, given []netip.Addr) (said []Statement, doubt boo
 		}
 	}
 	for _, a := range given {
+		delete(b.former, a)
 		if _, ok := b.own(a); ok {
 			claims = append(claims, Claim{Address: a, Released: true})
 		}
@@ -110,10 +111,14 @@ func (b *Board) Claim(t Taking, given []netip.Addr) (said []Statement, doubt boo
 
 // homeFor returns the node that a new claim is to hold the address for.
 func (b *Board) homeFor(a netip.Addr, hold bool) lb.NodeName {
-	if home := b.Home(a, nil); hold && home != b.self {
-		return home
+	home := b.Home(a, nil)
+	if home == "" {
+		home = b.homes.of(b.former[a])
 	}
-	return ""
+	if !hold || home == b.self {
+		return ""
+	}
+	return home
 }
 
 // epochFor returns the epoch of a new claim, if one is needed.
