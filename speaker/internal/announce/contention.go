@@ -5,6 +5,7 @@ package announce
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/speaker/internal/layer2"
@@ -25,7 +26,7 @@ func (l *Loop) contend(a netip.Addr, v *plan.Verdict, announcing bool) bool {
 		return true
 	case announcing:
 		return true
-	case !l.ready.Load() || l.reporter.hasOwner(a):
+	case !l.ready.Load() || l.reporter.hadOwner(a):
 		// Taken over, or known from before this process: nobody is to wait, and who had
 		// it may answer for a moment.
 		l.Contests.Drop(a)
@@ -45,8 +46,14 @@ func leaveTo(v *plan.Verdict) {
 	}
 }
 
-// hasOwner says whether a node was elected to announce the address until now.
-func (r *reporter) hasOwner(a netip.Addr) bool {
+// announcedWithin is how long after its election an owner may not announce yet: it asks
+// the LAN first, and may have been told later than this node.
+const announcedWithin = time.Second
+
+// hadOwner says whether a node was elected to announce the address until now, long enough
+// ago for it to have done so. Who has been elected a moment ago may have lost it again, to
+// an older Service say, without having asked who else has it.
+func (r *reporter) hadOwner(a netip.Addr) bool {
 	rec := r.records[a]
-	return rec.owner() != ""
+	return rec.owner() != "" && time.Since(time.UnixMilli(rec.elected)) > announcedWithin
 }

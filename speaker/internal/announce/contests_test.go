@@ -14,6 +14,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/speaker/internal/elect"
 	"github.com/herald-lb/herald/speaker/internal/layer2"
 )
 
@@ -145,6 +147,55 @@ func TestNewAddressIsAskedFor(t *testing.T) {
 			t.Errorf("questions for %v addresses, want each once", lan.questions())
 		}
 	})
+}
+
+// An owner that had no time to ask and announce leaves that to the next. One that had is
+// replaced at once.
+func TestNewAddressWithAnotherOwner(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		after time.Duration
+		asked bool
+	}{
+		{"a moment ago", questionTakes / 2, true},
+		{"long ago", 2 * announcedWithin, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			contested(t, Defend, func(s *speaker, _ *Contests, lan *fakeLAN) {
+				fill(s.inventory, "a", "b")
+				s.members.set("a", "b")
+				s.quiesce()
+				address, before := s.addressOf("b"), len(lan.questions())
+				lan.set(address, squatter)
+				add(s.inventory, "web", address)
+				time.Sleep(tt.after)
+				s.members.set("a") // it is this node's now
+				time.Sleep(10 * time.Second)
+				s.quiesce()
+				if asked := len(lan.questions()) > before; asked != tt.asked {
+					t.Errorf("asked: %t, want %t", asked, tt.asked)
+				}
+				if _, contested := s.Contests.all()[netip.MustParseAddr(address)]; contested != tt.asked {
+					t.Errorf("the squatter is found: %t, want %t", contested, tt.asked)
+				}
+			})
+		})
+	}
+}
+
+// addressOf returns an address that is elected to be that node's, if it and this one are
+// there.
+func (s *speaker) addressOf(node lb.NodeName) string {
+	nodes := elect.NewNodes([]lb.NodeName{s.Node, node})
+	both := nodes.None()
+	both.Add(0)
+	both.Add(1)
+	for i := 2; ; i++ {
+		a := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
+		if owner, _ := nodes.Owner(elect.KeyOf(a), both); nodes.Name(owner) == node {
+			return a.String()
+		}
+	}
 }
 
 func TestDefend(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -65,6 +66,9 @@ type record struct {
 	announced  bool
 	interfaces []string
 	outcomes   []outcome
+	// elected is since when the address has had an owner, in milliseconds since 1970; it
+	// is kept for many.
+	elected int64
 }
 
 // announcement is an address of a Service, and where this node announces it.
@@ -139,7 +143,7 @@ func (r *reporter) record(a netip.Addr, v *plan.Verdict) {
 	if len(outcomes) == 0 {
 		delete(r.records, a)
 	} else {
-		r.records[a] = record{v.Announce, v.Interfaces, outcomes}
+		r.records[a] = record{v.Announce, v.Interfaces, outcomes, electedSince(&old, v)}
 	}
 	for _, o := range old.outcomes {
 		r.touch(o.service)
@@ -151,6 +155,14 @@ func (r *reporter) record(a netip.Addr, v *plan.Verdict) {
 			r.list(o.service, a, v.Interfaces)
 		}
 	}
+}
+
+// electedSince returns since when the address of a verdict has had an owner.
+func electedSince(old *record, v *plan.Verdict) int64 {
+	if v.Owner == "" || old.owner() != "" {
+		return old.elected
+	}
+	return time.Now().UnixMilli()
 }
 
 // touch remembers whether the Service was announced here when the round began.
