@@ -3,6 +3,7 @@
 package announce
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -36,6 +37,11 @@ type herd struct {
 	// views are whom each speaker counts as alive.
 	views map[string]map[string]bool
 	due   []notice
+
+	// equip changes what a speaker works with.
+	equip   func(h *herd, c *Config, node string)
+	lans    map[string]*herdLAN
+	minders []context.CancelFunc
 }
 
 // notice is when a speaker is to look whether it hears another.
@@ -44,10 +50,11 @@ type notice struct {
 	at     time.Time
 }
 
-func newHerd(t *testing.T, seed uint64, failback Failback) *herd {
+func newHerd(t *testing.T, seed uint64, failback Failback, equip func(*herd, *Config, string)) *herd {
 	h := &herd{
 		t: t, r: rand.New(rand.NewPCG(seed, 5)), luck: rand.New(rand.NewPCG(seed, 6)), failback: failback, speakers: make(map[string]*speaker),
 		stops: make(map[string]func()), side: make(map[string]int), dazed: make(map[string]bool), views: make(map[string]map[string]bool),
+		equip: equip, lans: make(map[string]*herdLAN),
 	}
 	for i := range 3 + h.r.IntN(3) {
 		h.nodes = append(h.nodes, string(rune('a'+i)))
@@ -89,6 +96,7 @@ func (h *herd) prepare(n string) {
 	name := lb.NodeName(n)
 	s := newSpeaker(h.t, name, newFakeStatusAPI(), func(c *Config) {
 		c.Facts, c.Rumours, c.Failback = NewFacts(name), mouth{h, n}, h.failback
+		h.equip(h, c, n)
 	})
 	fill(s.inventory, h.nodes...)
 	for _, a := range h.addrs {
@@ -230,6 +238,9 @@ func (h *herd) end() {
 	for _, n := range h.nodes {
 		h.stops[n]()
 	}
+	for _, cancel := range h.minders {
+		cancel()
+	}
 }
 
 // some returns a minority of the nodes, in any order, and the others.
@@ -282,7 +293,7 @@ func TestCalamities(t *testing.T) {
 	for seed := range uint64(40) {
 		synctest.Test(t, func(t *testing.T) {
 			failback := Failback(seed % 2)
-			h := newHerd(t, seed, failback)
+			h := newHerd(t, seed, failback, func(*herd, *Config, string) {})
 			defer h.end()
 			for range 6 {
 				before := h.owners("at first", h.nodes...)
