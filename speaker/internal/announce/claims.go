@@ -54,10 +54,15 @@ func newClaims() claims {
 // failback Immediate the one that it is held for, then the one whose claim counts. They
 // are empty if the owner follows from the election.
 func (l *Loop) claimants(a netip.Addr) (home, holder lb.NodeName) {
+	return l.claimantsAmong(a, l.claims.alive)
+}
+
+// claimantsAmong is claimants if only those nodes are alive.
+func (l *Loop) claimantsAmong(a netip.Addr, alive map[lb.NodeName]struct{}) (home, holder lb.NodeName) {
 	if l.Facts == nil {
 		return "", ""
 	}
-	home, holder = l.Facts.claimants(a, l.claims.alive)
+	home, holder = l.Facts.claimants(a, alive)
 	if l.Failback == Never {
 		home = holder
 	}

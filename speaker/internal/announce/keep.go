@@ -76,14 +76,15 @@ func (l *Loop) ownersInAbsence(addresses []netip.Addr) map[netip.Addr]lb.NodeNam
 	}
 	if l.Failback == Never { // what the others have, they claim
 		for _, a := range addresses {
-			owners[a] = l.Facts.claimant(a, in.Members)
+			_, owners[a] = l.claimantsAmong(a, in.Members)
 		}
 		return owners
 	}
 	absence := plan.NewOwnership()
 	absence.Use(plan.NewView(in))
 	for _, a := range l.Inventory.addresses() {
-		absence.Put(a, l.Inventory.sharers(a), "")
+		home, holder := l.claimantsAmong(a, in.Members)
+		absence.Put(a, l.Inventory.sharers(a), home, holder)
 	}
 	all := make(map[netip.Addr]lb.NodeName)
 	for a, v := range absence.Settle(l.Inventory.sharers) {
