@@ -160,8 +160,8 @@ func (f *Facts) claims() int {
 func (f *Facts) claimants(a netip.Addr, alive map[lb.NodeName]struct{}) (home, holder lb.NodeName) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	holder, _, _ = f.board.Claimant(a, alive)
-	return f.board.Home(a, alive), holder
+	holder, home = f.board.Tenure(a, alive)
+	return home, holder
 }
 
 // claimed says whether this node claims the address.

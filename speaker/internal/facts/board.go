@@ -22,8 +22,10 @@ const (
 type Board struct {
 	self    lb.NodeName
 	records map[lb.NodeName]*record
-	// claimants are the nodes that claim each address.
-	claimants map[netip.Addr][]lb.NodeName
+	// claimants have one of those who claim each address, and rivals the others, if there
+	// are any.
+	claimants map[netip.Addr]*record
+	rivals    map[netip.Addr][]*record
 	// print is the sum of the prints of all records.
 	print uint64
 	// term is the latest that has been heard of: see the package's documentation.
@@ -37,6 +39,7 @@ type Board struct {
 
 // record is what one speaker has said.
 type record struct {
+	node lb.NodeName
 	boot uint64
 	// complete is the number up to which everything has been heard, and beyond are those
 	// heard above it.
@@ -63,17 +66,17 @@ type entry struct {
 // last start.
 func NewBoard(self lb.NodeName, boot uint64) *Board {
 	b := &Board{
-		self: self, records: make(map[lb.NodeName]*record), claimants: make(map[netip.Addr][]lb.NodeName), term: firstTerm,
-		former: make(map[netip.Addr]index),
+		self: self, records: make(map[lb.NodeName]*record), term: firstTerm, former: make(map[netip.Addr]index),
+		claimants: make(map[netip.Addr]*record), rivals: make(map[netip.Addr][]*record),
 	}
-	b.records[self] = newRecord(boot)
+	b.records[self] = newRecord(self, boot)
 	b.print = b.records[self].print(self)
 	return b
 }
 
-func newRecord(boot uint64) *record {
+func newRecord(node lb.NodeName, boot uint64) *record {
 	return &record{
-		boot: boot, beyond: make(map[uint64]struct{}),
+		node: node, boot: boot, beyond: make(map[uint64]struct{}),
 		claims: make(map[netip.Addr]entry), released: make(map[netip.Addr]struct{}),
 	}
 }
@@ -107,7 +110,7 @@ func (b *Board) hear(s Statement) News {
 	case r == nil || s.Boot > r.boot:
 		b.remember(s.Node)
 		b.forget(s.Node, &news)
-		r = newRecord(s.Boot)
+		r = newRecord(s.Node, s.Boot)
 		b.records[s.Node] = r
 	}
 	if s.Whole && s.Seq >= r.complete {
@@ -130,11 +133,11 @@ func (b *Board) replace(r *record, s Statement, news *News) {
 	mentioned := make(map[netip.Addr]struct{}, len(s.Claims))
 	for _, c := range s.Claims {
 		mentioned[c.Address] = struct{}{}
-		b.set(r, s.Node, c, s.Seq, news)
+		b.set(r, c, s.Seq, news)
 	}
 	for a, e := range r.claims {
 		if _, ok := mentioned[a]; !ok && e.seq <= s.Seq {
-			b.set(r, s.Node, Claim{Address: a, Released: true}, s.Seq, news)
+			b.set(r, Claim{Address: a, Released: true}, s.Seq, news)
 		}
 	}
 	r.setSubnets(s, news)
@@ -144,7 +147,7 @@ func (b *Board) replace(r *record, s Statement, news *News) {
 
 func (b *Board) amend(r *record, s Statement, news *News) {
 	for _, c := range s.Claims {
-		b.set(r, s.Node, c, s.Seq, news)
+		b.set(r, c, s.Seq, news)
 	}
 	if s.About {
 		r.setSubnets(s, news)
@@ -186,7 +189,7 @@ func (r *record) advance() {
 }
 
 // set replaces the word on a claim by a later one.
-func (b *Board) set(r *record, node lb.NodeName, c Claim, seq uint64, news *News) {
+func (b *Board) set(r *record, c Claim, seq uint64, news *News) {
 	old, ok := r.claims[c.Address]
 	if ok && old.seq > seq {
 		return
@@ -205,19 +208,37 @@ func (b *Board) set(r *record, node lb.NodeName, c Claim, seq uint64, news *News
 	news.Addresses = append(news.Addresses, c.Address)
 	switch {
 	case now.released:
-		b.unlist(c.Address, node)
+		b.unlist(c.Address, r)
 	case !claimed:
-		b.claimants[c.Address] = append(b.claimants[c.Address], node)
+		b.list(c.Address, r)
 		delete(b.former, c.Address)
 	}
 }
 
-func (b *Board) unlist(a netip.Addr, node lb.NodeName) {
-	rest := slices.DeleteFunc(b.claimants[a], func(n lb.NodeName) bool { return n == node })
-	if len(rest) == 0 {
-		delete(b.claimants, a)
+// list makes a node one of those who claim an address.
+func (b *Board) list(a netip.Addr, r *record) {
+	if b.claimants[a] == nil {
+		b.claimants[a] = r
 	} else {
-		b.claimants[a] = rest
+		b.rivals[a] = append(b.rivals[a], r)
+	}
+}
+
+func (b *Board) unlist(a netip.Addr, r *record) {
+	rivals := b.rivals[a]
+	switch {
+	case b.claimants[a] != r:
+		rivals = slices.DeleteFunc(rivals, func(x *record) bool { return x == r })
+	case len(rivals) == 0:
+		delete(b.claimants, a)
+		return
+	default:
+		b.claimants[a], rivals = rivals[0], slices.Clone(rivals[1:])
+	}
+	if len(rivals) == 0 {
+		delete(b.rivals, a)
+	} else {
+		b.rivals[a] = rivals
 	}
 }
 
@@ -241,7 +262,7 @@ func (b *Board) remember(node lb.NodeName) {
 		return
 	}
 	for a, e := range r.claims {
-		if home := e.home; !e.released && len(b.claimants[a]) == 1 {
+		if home := e.home; !e.released && len(b.rivals[a]) == 0 {
 			if home == 0 {
 				home = b.homes.index(node)
 			}
@@ -259,7 +280,7 @@ func (b *Board) forget(node lb.NodeName, news *News) {
 	news.Subnets = news.Subnets || len(r.subnets) > 0
 	for a, e := range r.claims {
 		if !e.released {
-			b.unlist(a, node)
+			b.unlist(a, r)
 			news.Addresses = append(news.Addresses, a)
 		}
 	}

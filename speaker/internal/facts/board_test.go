@@ -28,7 +28,8 @@ func knownTo(b *facts.Board) known {
 	k := known{Claims: make(map[string]string), Subnets: b.Subnets()}
 	for i := range 256 {
 		if node, epoch, ok := b.Claimant(address(i), nil); ok {
-			k.Claims[address(i).String()] = fmt.Sprintf("%s in %d for %s", node, epoch, b.Home(address(i), nil))
+			_, home := b.Tenure(address(i), nil)
+			k.Claims[address(i).String()] = fmt.Sprintf("%s in %d for %s", node, epoch, home)
 		}
 	}
 	return k

@@ -19,29 +19,44 @@ const (
 // Claimant returns the node whose claim on the address counts among those that are alive,
 // and in which epoch. Nil: everybody is.
 func (b *Board) Claimant(a netip.Addr, alive map[lb.NodeName]struct{}) (node lb.NodeName, epoch uint32, ok bool) {
-	for _, n := range b.claimants[a] {
-		if _, is := alive[n]; alive != nil && !is {
-			continue
-		}
-		e := b.records[n].claims[a].epoch
-		if !ok || e > epoch || e == epoch && n < node {
-			node, epoch, ok = n, e, true
-		}
+	r, e := b.top(a, alive)
+	if r == nil {
+		return "", 0, false
 	}
-	return node, epoch, ok
+	return r.node, e.epoch, true
 }
 
-// Home returns the node that the claim which counts holds the address for: the claimant
-// itself, or one that was away when it was taken over. Empty: nobody claims it.
-func (b *Board) Home(a netip.Addr, alive map[lb.NodeName]struct{}) lb.NodeName {
-	node, _, ok := b.Claimant(a, alive)
-	if !ok {
-		return ""
+// Tenure returns the same node, and the one that it holds the address for: itself, or one
+// that was away when it took the address over. Empty: nobody claims it.
+func (b *Board) Tenure(a netip.Addr, alive map[lb.NodeName]struct{}) (holder, home lb.NodeName) {
+	r, e := b.top(a, alive)
+	switch {
+	case r == nil:
+		return "", ""
+	case e.home == 0:
+		return r.node, r.node
 	}
-	if home := b.homes.of(b.records[node].claims[a].home); home != "" {
-		return home
+	return r.node, b.homes.of(e.home)
+}
+
+// top returns the claim that counts, and who makes it; nil if there is none.
+func (b *Board) top(a netip.Addr, alive map[lb.NodeName]struct{}) (by *record, claim entry) {
+	consider := func(r *record) {
+		if _, is := alive[r.node]; alive != nil && !is {
+			return
+		}
+		e := r.claims[a]
+		if by == nil || e.epoch > claim.epoch || e.epoch == claim.epoch && r.node < by.node {
+			by, claim = r, e
+		}
 	}
-	return node
+	if r := b.claimants[a]; r != nil {
+		consider(r)
+	}
+	for _, r := range b.rivals[a] {
+		consider(r)
+	}
+	return by, claim
 }
 
 // Claims counts what this node claims.
@@ -83,7 +98,7 @@ const (
 type Taking struct {
 	Addresses []netip.Addr
 	Weight    Weight
-	// Hold has addresses that were others' held for these: see Home.
+	// Hold has addresses that were others' held for these: see Tenure.
 	Hold bool
 }
 
@@ -111,7 +126,7 @@ func (b *Board) Claim(t Taking, given []netip.Addr) (said []Statement, doubt boo
 
 // homeFor returns the node that a new claim is to hold the address for.
 func (b *Board) homeFor(a netip.Addr, hold bool) lb.NodeName {
-	home := b.Home(a, nil)
+	_, home := b.Tenure(a, nil)
 	if home == "" {
 		home = b.homes.of(b.former[a])
 	}
@@ -192,7 +207,7 @@ func (b *Board) sayClaims(claims []Claim) []Statement {
 		s.Claims = claims[:n:n]
 		said = append(said, s)
 		for _, c := range s.Claims {
-			b.set(b.records[b.self], b.self, c, s.Seq, new(News))
+			b.set(b.records[b.self], c, s.Seq, new(News))
 		}
 		claims = claims[n:]
 	}
