@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -66,6 +67,9 @@ const (
 	probesAtOnce = 256
 	// probeCounts is how long the outcome of a probe is kept for the loop.
 	probeCounts = time.Minute
+	// lookAgainAfter is how long after its first probe an address is asked for once more:
+	// an answer may be lost or late, and many a station says nothing unasked.
+	lookAgainAfter = 2 * time.Second
 	// claimsWaiting bounds the claims that wait to be looked at; they are repeated.
 	claimsWaiting = 64
 )
@@ -77,7 +81,7 @@ type Contests struct {
 	ContestsConfig
 	heard chan layer2.Claim
 	bell  chan struct{} // probes are waiting
-	found chan struct{} // a probe has found a station
+	found chan struct{} // there is something to ask for again
 
 	mu      sync.Mutex // guards what follows
 	machine contest.Machine
@@ -86,7 +90,14 @@ type Contests struct {
 	waiting   []layer2.Announcement
 	probing   map[netip.Addr]struct{}  // waiting, or being asked for
 	probed    map[netip.Addr]time.Time // when the outcome was known
+	looks     []look                   // by when they are due
 	claims    uint64
+}
+
+// look is a second question about addresses that nobody else had.
+type look struct {
+	due       time.Time
+	addresses []layer2.Announcement
 }
 
 // ContestsConfig says what Contests work with. LAN is set before Run.
@@ -182,14 +193,14 @@ func (c *Contests) probe(ctx context.Context) error {
 			return nil
 		case <-c.bell:
 		}
-		for batch := c.next(); len(batch) > 0 && ctx.Err() == nil; batch = c.next() {
+		for batch := c.batch(); len(batch) > 0 && ctx.Err() == nil; batch = c.batch() {
 			c.conclude(batch, c.LAN.Who(ctx, batch), true)
 		}
 	}
 }
 
-// next takes addresses that wait to be probed.
-func (c *Contests) next() []layer2.Announcement {
+// batch takes addresses that wait to be probed.
+func (c *Contests) batch() []layer2.Announcement {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := min(len(c.waiting), probesAtOnce)
@@ -215,14 +226,23 @@ func (c *Contests) watch(ctx context.Context) error {
 			if due := c.due(); len(due) > 0 {
 				c.conclude(due, c.LAN.Who(ctx, due), false)
 			}
+			c.lookAgain(ctx)
 		}
-		c.mu.Lock()
-		next, ok := c.machine.Next()
-		c.mu.Unlock()
-		if ok {
+		if next, ok := c.next(); ok {
 			timer.Reset(time.Until(next))
 		}
 	}
+}
+
+// next returns when to ask for an address next; false for never.
+func (c *Contests) next() (next time.Time, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next, ok = c.machine.Next()
+	if len(c.looks) > 0 && (!ok || c.looks[0].due.Before(next)) {
+		return c.looks[0].due, true
+	}
+	return next, ok
 }
 
 // claimed takes a claim.
@@ -296,7 +316,6 @@ func (c *Contests) conclude(asked []layer2.Announcement, found map[netip.Addr]la
 			c.announced[n.Address] = n
 			if first {
 				f.defend, f.change = c.machine.Hear(n.Address, f.by, now)
-				ring(c.found)
 			} else {
 				f.defend, f.change = c.machine.Find(n.Address, f.by, now)
 			}
@@ -310,6 +329,10 @@ func (c *Contests) conclude(asked []layer2.Announcement, found map[netip.Addr]la
 		}
 		findings = append(findings, f)
 	}
+	if first {
+		c.looks = append(c.looks, look{now.Add(lookAgainAfter), asked})
+		ring(c.found)
+	}
 	for a, at := range c.probed { // nobody has come for it
 		if now.Sub(at) > probeCounts {
 			delete(c.probed, a)
@@ -322,6 +345,36 @@ func (c *Contests) conclude(asked []layer2.Announcement, found map[netip.Addr]la
 	if first {
 		c.Inventory.again(asked)
 	}
+}
+
+// lookAgain asks for addresses once more that are announced for the first time. Whoever
+// answers has a claim: in a handover it may be another speaker.
+func (c *Contests) lookAgain(ctx context.Context) {
+	due := c.dueAgain()
+	if len(due) == 0 {
+		return
+	}
+	for _, claim := range c.LAN.Who(ctx, due) {
+		c.claimed(claim)
+	}
+}
+
+// dueAgain takes a look that is due: what is announced, and nobody is known to claim.
+func (c *Contests) dueAgain() []layer2.Announcement {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.looks) == 0 || c.looks[0].due.After(time.Now()) {
+		return nil
+	}
+	due := c.looks[0].addresses
+	if c.looks = c.looks[1:]; len(c.looks) == 0 {
+		c.looks = nil
+	}
+	return slices.DeleteFunc(due, func(n layer2.Announcement) bool {
+		_, announced := c.LAN.Announced(n.Address)
+		_, known := c.announced[n.Address]
+		return !announced || known
+	})
 }
 
 // tell tells users and the loop of a change.

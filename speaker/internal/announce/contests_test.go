@@ -198,6 +198,24 @@ func (s *speaker) addressOf(node lb.NodeName) string {
 	}
 }
 
+// An answer that is lost, or comes too late, is not the last one.
+func TestNewAddressIsAskedForAgain(t *testing.T) {
+	contested(t, Defend, func(s *speaker, _ *Contests, lan *fakeLAN) {
+		add(s.inventory, "web", "192.0.2.2")
+		add(s.inventory, "api", "192.0.2.3")
+		time.Sleep(2 * questionTakes)
+		lan.set("192.0.2.2", squatter)
+		time.Sleep(10 * time.Second)
+		s.quiesce()
+		s.expectContested("192.0.2.2")
+		before := len(lan.questions())
+		time.Sleep(5 * time.Second)
+		if after := len(lan.questions()); after > before+1 {
+			t.Errorf("%d questions in five seconds, want one of the contest", after-before)
+		}
+	})
+}
+
 func TestDefend(t *testing.T) {
 	contested(t, Defend, func(s *speaker, c *Contests, lan *fakeLAN) {
 		lan.set("192.0.2.2", squatter)
