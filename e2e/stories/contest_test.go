@@ -15,7 +15,8 @@ import (
 )
 
 // givenSquatter gives the client addresses out of a pool, as somebody does who
-// configures a printer, until the story ends or leave is called.
+// configures a printer, until the story ends or leave is called. It is not to speak from
+// them: what it is answered would go to the node that announces them.
 func (s *story) givenSquatter(addrs []netip.Addr) (leave func()) {
 	s.Helper()
 	var once sync.Once
@@ -32,7 +33,8 @@ func (s *story) givenSquatter(addrs []netip.Addr) (leave func()) {
 		s.forgetContests()
 	})
 	for _, addr := range addrs {
-		_, err := s.client.Exec(s.ctx, "ip", "address", "add", hostPrefix(addr), "dev", lanLink, "nodad")
+		_, err := s.client.Exec(s.ctx, "ip", "address", "add", hostPrefix(addr), "dev", lanLink,
+			"valid_lft", "forever", "preferred_lft", "0", "nodad")
 		s.must(err)
 	}
 	return leave

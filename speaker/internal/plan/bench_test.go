@@ -71,8 +71,9 @@ func BenchmarkOneService(b *testing.B) {
 	}
 }
 
-// BenchmarkOwnership is the same with addresses spread evenly: one Service changes, goes
-// and comes; and a node dies, which decides every address again.
+// BenchmarkOwnership is the same with addresses spread evenly and claimed by their owners:
+// one Service changes, goes and comes; a node dies, which decides every address again; one
+// comes, and every speaker finds out what it is to leave to it.
 func BenchmarkOwnership(b *testing.B) {
 	for _, nodes := range []int{10, 1000, 5000} {
 		in := largeInput(nodes)
@@ -80,7 +81,8 @@ func BenchmarkOwnership(b *testing.B) {
 			services := largeServices(n)
 			sharers := func(a netip.Addr) []plan.Sharer { return services[a] }
 			o := plan.NewOwnership()
-			decideAll(o, in, services)
+			claims := decideAll(o, in, services, nil)
+			decideAll(o, in, services, claims)
 			addresses := slices.Collect(maps.Keys(services))
 			b.Run(fmt.Sprintf("change/nodes=%d/services=%d", nodes, n), func(b *testing.B) {
 				verdicts := 0
@@ -89,7 +91,7 @@ func BenchmarkOwnership(b *testing.B) {
 					if i%2 == 0 {
 						o.Put(a, nil, "")
 					} else {
-						o.Put(a, services[a], "")
+						o.Put(a, services[a], claims[a])
 					}
 					for range o.Settle(sharers) {
 						verdicts++
@@ -98,7 +100,10 @@ func BenchmarkOwnership(b *testing.B) {
 				b.ReportMetric(float64(verdicts)/float64(b.N), "verdicts/op")
 			})
 			b.Run(fmt.Sprintf("death/nodes=%d/services=%d", nodes, n), func(b *testing.B) {
-				benchmarkDeath(b, o, in, services)
+				benchmarkDeath(b, o, in, services, claims)
+			})
+			b.Run(fmt.Sprintf("arrival/nodes=%d/services=%d", nodes, n), func(b *testing.B) {
+				benchmarkArrival(b, o, in, services, claims)
 			})
 		}
 	}
@@ -107,16 +112,18 @@ func BenchmarkOwnership(b *testing.B) {
 // benchmarkDeath has one node after the other die, alone. Next to the time it tells that
 // of the processor, which others cannot lengthen; the addresses that moved, in shares of
 // the dead; and the most that a node owned before, in parts of what it may.
-func benchmarkDeath(b *testing.B, o *plan.Ownership, in plan.Input, services map[netip.Addr][]plan.Sharer) {
+func benchmarkDeath(
+	b *testing.B, o *plan.Ownership, in plan.Input, services map[netip.Addr][]plan.Sharer, claims map[netip.Addr]lb.NodeName,
+) {
 	nodes := len(in.Nodes)
-	whole := decideAll(o, in, services)
+	whole := decideAll(o, in, services, claims)
 	moved, share := 0, 0
 	var used time.Duration
 	for i := 0; b.Loop(); i++ {
 		gone := lb.NodeName(fmt.Sprintf("node-%d", 5+i%(nodes-5)))
 		delete(in.Members, gone)
 		before := processorTime(b)
-		rest := decideAll(o, in, services)
+		rest := decideAll(o, in, services, claims)
 		used += processorTime(b) - before
 		in.Members[gone] = struct{}{}
 		b.StopTimer()
@@ -133,6 +140,26 @@ func benchmarkDeath(b *testing.B, o *plan.Ownership, in plan.Input, services map
 	b.ReportMetric(float64(used)/float64(b.N), "cpu-ns/op")
 	b.ReportMetric(float64(moved)/float64(max(1, share)), "moved/share")
 	b.ReportMetric(fullest(whole, services, nodes), "load/limit")
+}
+
+// benchmarkArrival has a node come that has nothing: what it had it has lost for good.
+func benchmarkArrival(
+	b *testing.B, o *plan.Ownership, in plan.Input, services map[netip.Addr][]plan.Sharer, claims map[netip.Addr]lb.NodeName,
+) {
+	due := 0
+	for i := 0; b.Loop(); i++ {
+		b.StopTimer()
+		gone := lb.NodeName(fmt.Sprintf("node-%d", 5+i%(len(in.Nodes)-5)))
+		delete(in.Members, gone)
+		rest := decideAll(o, in, services, claims)
+		in.Members[gone] = struct{}{}
+		decideAll(o, in, services, rest)
+		b.StartTimer()
+		for _, addresses := range o.Due("node-0").To {
+			due += len(addresses)
+		}
+	}
+	b.ReportMetric(float64(due)/float64(b.N), "due/op")
 }
 
 // fullest returns how many addresses a node owns at most of those that any node may own,
@@ -159,11 +186,13 @@ func processorTime(b *testing.B) time.Duration {
 }
 
 // decideAll decides on all addresses, and returns their owners.
-func decideAll(o *plan.Ownership, in plan.Input, services map[netip.Addr][]plan.Sharer) map[netip.Addr]lb.NodeName {
+func decideAll(
+	o *plan.Ownership, in plan.Input, services map[netip.Addr][]plan.Sharer, claims map[netip.Addr]lb.NodeName,
+) map[netip.Addr]lb.NodeName {
 	owners := make(map[netip.Addr]lb.NodeName, len(services))
 	o.Use(plan.NewView(in))
 	for a, sharers := range services {
-		o.Put(a, sharers, "")
+		o.Put(a, sharers, claims[a])
 	}
 	for a, v := range o.Settle(nil) {
 		owners[a] = v.Owner
