@@ -47,7 +47,7 @@ func newMetrics(reg prometheus.Registerer, l *Loop) *metrics {
 	if l.Facts != nil {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "herald_speaker_claimed_addresses",
-			Help: "Addresses that this node claims and keeps until it goes, under --l2-failback=never.",
+			Help: "Addresses that this node claims, and keeps until it goes or their old owner is back.",
 		}, func() float64 { return float64(l.Facts.claims()) }))
 	}
 	reg.MustRegister(m.loaded, m.stale, m.round, m)

@@ -196,6 +196,54 @@ func TestMinorityYields(t *testing.T) {
 	}
 }
 
+// Whoever takes an address over holds it for its home, through many hands, until it is
+// home again; unless it is told to keep it. A home is found again when it starts anew
+// before anybody has taken anything over.
+func TestHomes(t *testing.T) {
+	a, b := address(1), address(2)
+	boards := make(map[lb.NodeName]*facts.Board)
+	for _, n := range []lb.NodeName{"x", "y", "z"} {
+		boards[n] = facts.NewBoard(n, 1)
+	}
+	tell := func(said []facts.Statement) {
+		for _, other := range boards {
+			for _, s := range said {
+				other.Hear(s)
+			}
+		}
+	}
+	take := func(n lb.NodeName, hold bool, addresses ...netip.Addr) {
+		said, _ := boards[n].Claim(facts.Taking{Addresses: addresses, Weight: facts.Firm, Hold: hold}, nil)
+		tell(said)
+	}
+	expect := func(what string, a netip.Addr, holder, home lb.NodeName) {
+		t.Helper()
+		for n, board := range boards {
+			if gotHolder, gotHome := board.Tenure(a, nil); gotHolder != holder || gotHome != home {
+				t.Errorf("%s: %s knows %s as %q's for %q, want %q's for %q", what, n, a, gotHolder, gotHome, holder, home)
+			}
+		}
+	}
+	take("x", true, a, b)
+	expect("at first", a, "x", "x")
+	take("y", true, a)
+	take("z", true, a)
+	expect("taken over twice", a, "z", "x")
+	take("x", true, a)
+	expect("back", a, "x", "x")
+	tell(boards["x"].Rehome([]netip.Addr{a}, "y"))
+	expect("left to a newcomer", a, "x", "y")
+	take("z", false, a)
+	expect("taken over for good", a, "z", "z")
+
+	boards["x"] = facts.NewBoard("x", 2)
+	said, _ := boards["x"].SetSubnets([]netip.Prefix{netip.PrefixFrom(a, 32)})
+	tell([]facts.Statement{said})
+	expect("started anew", b, "", "")
+	take("y", true, b)
+	expect("started anew", b, "y", "x")
+}
+
 // What is said again, or not to be said, is not said.
 func TestSilence(t *testing.T) {
 	b := facts.NewBoard("x", 1)

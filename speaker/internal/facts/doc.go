@@ -10,8 +10,9 @@
 //
 // # Claims
 //
-// A claim says that a node has an address and keeps it. It is memory, and an explicit one:
-// without claims an owner follows from the objects and members alone. Claims of one address
+// A claim says that a node has an address and keeps it, for itself or for its home, a node
+// that was away when the claimant took it over. It is memory, and an explicit one: without
+// claims an owner follows from the objects and members alone. Claims of one address
 // by several nodes, after a partition say, are settled by all speakers alike: the later
 // epoch counts, then the lower name.
 //
