@@ -42,6 +42,38 @@ func TestSpread(t *testing.T) {
 	}
 }
 
+// A Service that comes or goes moves the address of no other, although what each node may
+// have follows from how many there are.
+func TestOthersStayWhereTheyAre(t *testing.T) {
+	const many, older = 12, 6
+	s := begin(t)
+	p := s.givenPool(ipv4, from(netip.MustParseAddr("192.0.2.40"), many))
+	s.givenPods(s.nodes...)
+	owners := make(map[netip.Addr]string)
+	create := func(i int) {
+		s.givenService(fmt.Sprintf("web-%d", i), ipv4)
+		addr := s.expectAssigned(fmt.Sprintf("web-%d", i), p)[0]
+		owners[addr] = s.expectAnnounced(addr)
+	}
+	expectStay := func() {
+		for addr, owner := range owners {
+			if now := s.expectAnnounced(addr); now != owner {
+				s.Errorf("%s was announced by %s, and is by %s", addr, owner, now)
+			}
+		}
+	}
+	for i := range many {
+		create(i)
+		expectStay()
+	}
+	for i := range older {
+		name := fmt.Sprintf("web-%d", i)
+		delete(owners, s.expectAssigned(name, p)[0])
+		s.deleteService(name)
+		expectStay()
+	}
+}
+
 // from makes the pool hold n addresses from that one on.
 func from(first netip.Addr, n int) poolOption {
 	return func(p *pool) {
