@@ -41,17 +41,26 @@ func TestFailbackNever(t *testing.T) {
 	s.expectStillOpen(conn)
 }
 
-// Without the flag it is as in MetalLB: the node that comes back has its address again.
+// Without the flag it is as in MetalLB: the node that comes back has its address again. Those
+// who have connected to the other meanwhile do not notice.
 func TestFailbackImmediate(t *testing.T) {
 	s := begin(t)
-	addrs, owner := s.givenAnnounced("web", ipv4)
+	addrs, owner := s.givenBackendsElsewhere(dual)
 	node, err := s.lab.Node(owner)
 	s.must(err)
 	s.afterwards(func() { s.check(node.Rejoin()) })
 	s.must(node.Isolate())
-	s.expectMoved(addrs[0], owner)
+	for _, addr := range addrs {
+		s.expectMoved(addr, owner)
+	}
+	load, stop := s.givenLoad(addrs)
 	s.must(node.Rejoin())
-	s.expectAnnouncedBy(addrs[0], owner)
+	for _, addr := range addrs {
+		s.expectAnnouncedBy(addr, owner)
+	}
+	s.expectTakingPart(owner)
+	stop()
+	s.expectLossless(load, "the return of "+owner)
 }
 
 // expectTakingPart waits until a node that was away takes part in elections again: it

@@ -4,17 +4,14 @@ package stories
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/herald-lb/herald/e2e/internal/probe"
 	"github.com/herald-lb/herald/e2e/internal/wire"
 )
 
@@ -147,43 +144,4 @@ func TestNodeFreezes(t *testing.T) {
 		}
 		s.expectReachable(addrs)
 	})
-}
-
-// An upgrade replaces every speaker, under 200 requests a second. None fails: one that is under
-// way when its address moves is reset by the node that does not know its connection, and put
-// again.
-func TestRollingRestartCostsNothing(t *testing.T) {
-	s := begin(t)
-	addrs, _ := s.givenAnnounced("web", dual)
-	var records []*record
-	var stops []func()
-	for _, addr := range addrs {
-		r, stop := s.keep(probe.New(10*time.Millisecond, time.Second, again(s.connecting(addr))))
-		records, stops = append(records, r), append(stops, stop)
-		s.expectAnswers(r, 5)
-	}
-	s.restart("daemonset/speaker")
-	for _, addr := range addrs {
-		s.expectAnnounced(addr)
-	}
-	for i, r := range records {
-		stops[i]()
-		asked, _ := r.Counts()
-		failures := r.Failures()
-		s.Logf("%s: %d of %d requests failed; the client was late by %v at worst", addrs[i], len(failures), asked, r.Late())
-		if len(failures) > 0 {
-			s.Errorf("%s: want none, first %v", addrs[i], failures[0].Err)
-		}
-	}
-}
-
-// again puts a question again, once, that is reset.
-func again(ask probe.Ask) probe.Ask {
-	return func(ctx context.Context) (string, error) {
-		by, err := ask(ctx)
-		if errors.Is(err, syscall.ECONNRESET) {
-			return ask(ctx)
-		}
-		return by, err
-	}
 }

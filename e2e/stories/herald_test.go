@@ -83,17 +83,22 @@ func (s *story) awaitRollout(workload string) {
 	s.kubectl("-n", heraldNS, "rollout", "status", workload, "--timeout=90s")
 }
 
-// givenFlag runs a workload with one more flag until the story ends.
-func (s *story) givenFlag(workload, flag string) {
+// givenFlag runs a workload with more flags until the story ends.
+func (s *story) givenFlag(workload string, flags ...string) {
 	s.Helper()
 	const args = "/spec/template/spec/containers/0/args"
-	patch := func(operation string) {
+	patch := func(operations []string) {
 		s.Helper()
-		s.kubectl("-n", heraldNS, "patch", workload, "--type=json", "-p", "["+operation+"]")
+		s.kubectl("-n", heraldNS, "patch", workload, "--type=json", "-p", "["+strings.Join(operations, ",")+"]")
 		s.awaitRollout(workload)
 	}
-	s.afterwards(func() { patch(`{"op":"remove","path":"` + args + `/0"}`) })
-	patch(`{"op":"add","path":"` + args + `/0","value":"` + flag + `"}`)
+	var add, remove []string
+	for _, flag := range flags {
+		add = append(add, `{"op":"add","path":"`+args+`/0","value":"`+flag+`"}`)
+		remove = append(remove, `{"op":"remove","path":"`+args+`/0"}`)
+	}
+	s.afterwards(func() { patch(remove) })
+	patch(add)
 }
 
 // scaleController sets how many controllers run, and waits until it is so.

@@ -33,7 +33,7 @@ type connection struct {
 // run keeps the connection open until ctx ends.
 func (c *connection) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		conn, err := c.target.Dial(ctx)
+		conn, err := c.dial(ctx)
 		if err != nil { // a request counts that
 			pause(ctx, retry)
 			continue
@@ -45,6 +45,12 @@ func (c *connection) run(ctx context.Context) {
 			c.lost(conn.LocalAddr(), begin, err)
 		}
 	}
+}
+
+func (c *connection) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, tolerance)
+	defer cancel()
+	return c.target.Dial(ctx)
 }
 
 // converse asks a question now and then. Its error is that a question has not been answered.
