@@ -43,11 +43,12 @@ func TestSpread(t *testing.T) {
 }
 
 // A Service that comes or goes moves the address of no other, although what each node may
-// have follows from how many there are.
+// have follows from how many there are: of these addresses a dozen would, if nobody
+// remembered who has what.
 func TestOthersStayWhereTheyAre(t *testing.T) {
 	const many, older = 12, 6
 	s := begin(t)
-	p := s.givenPool(ipv4, from(netip.MustParseAddr("192.0.2.40"), many))
+	p := s.givenPool(ipv4, from(netip.MustParseAddr("192.0.2.120"), many))
 	s.givenPods(s.nodes...)
 	owners := make(map[netip.Addr]string)
 	create := func(i int) {
