@@ -163,6 +163,15 @@ func (c *Connections) take(from map[netip.Addr]netip.Addr) {
 	c.keep(from, c.Lifetime)
 }
 
+// lead keeps the connections of addresses that go elsewhere, or are there, and that have been
+// at the nodes given before they came here.
+func (c *Connections) lead(on map[netip.Addr]netip.Addr) {
+	c.mu.Lock()
+	maps.DeleteFunc(on, func(a, node netip.Addr) bool { return c.kept[a].former == node })
+	c.mu.Unlock()
+	c.keep(on, c.Lifetime)
+}
+
 // keeping says whether packets to any address are passed on.
 func (c *Connections) keeping() bool {
 	if !c.ready() {

@@ -188,10 +188,26 @@ func TestConnectionsAreKept(t *testing.T) {
 		k.only("a")
 		k.table.expect(t, keptFrom(nodeC, time.Hour))
 		k.only("c")
-		k.table.expect(t, keptFrom(nodeC, formerLingers, isWeb), "prune")
+		k.table.expect(t, keptFrom(nodeB, time.Hour, isWeb)) // b is the one left that c does not know of
 		k.only("b")
+		k.table.expect(t, keptFrom(nodeB, formerLingers), "prune")
 		k.only("c")
 		k.table.expect(t)
+	})
+}
+
+// An address that comes back by another way than it went reaches all who have had it: whoever
+// gives it back leads on to those who had it before.
+func TestTrails(t *testing.T) {
+	keepConnections(t, func(k *keeping) {
+		k.only("c")
+		k.settle()
+		k.only("b")
+		k.table.expect(t)
+		k.only("a")
+		k.table.expect(t, keptFrom(nodeB, time.Hour))
+		k.only("b")
+		k.table.expect(t, keptFrom(nodeC, time.Hour, isWeb))
 	})
 }
 

@@ -25,14 +25,25 @@ func (l *Loop) keepConnections(round []decided) {
 	var came []netip.Addr
 	keeping := l.Connections.keeping()
 	from, gone, back := make(map[netip.Addr]lb.NodeName), make(map[netip.Addr]lb.NodeName), make(map[netip.Addr]lb.NodeName)
+	on := make(map[netip.Addr]lb.NodeName)
 	for i := range round {
 		a, v := round[i].address, &round[i].verdict
 		rec := l.reporter.records[a]
-		switch owner := rec.owner(); {
+		owner := rec.owner()
+		switch {
+		case v.Owner == "":
+			delete(l.trails, a)
+		case owner != "" && owner != v.Owner:
+			l.trails.moved(a, owner, v.Owner)
+		}
+		after := l.trails.after(a, l.Node)
+		switch {
 		case v.Announce && !rec.announced && owner != "":
 			from[a] = owner
 		case v.Announce && !rec.announced:
 			came = append(came, a)
+		case !v.Announce && after != "":
+			on[a] = after
 		case !v.Announce && rec.announced:
 			gone[a] = v.Owner
 		case !v.Announce && keeping:
@@ -43,6 +54,7 @@ func (l *Loop) keepConnections(round []decided) {
 		from = l.ownersInAbsence(came)
 	}
 	l.Connections.take(l.hops(from))
+	l.Connections.lead(l.hops(on))
 	l.Connections.giveAway(l.hops(gone))
 	l.Connections.giveBack(l.hops(back))
 }

@@ -123,6 +123,7 @@ type Loop struct {
 	handovers  handovers
 	claims     claims
 	reunions   reunions
+	trails     trails
 
 	ready atomic.Bool  // the first round is over
 	busy  atomic.Int64 // when the current round began, in Unix nanoseconds; 0: none
@@ -134,7 +135,7 @@ func New(c Config) *Loop {
 		Config: c, ownership: plan.NewOwnership(), stale: true,
 		inquiries: make(chan func()), departures: make(chan *farewell), synced: make(chan struct{}),
 		renewals: make(chan struct{}, 1), handovers: newHandovers(),
-		claims: newClaims(), reunions: newReunions(),
+		claims: newClaims(), reunions: newReunions(), trails: make(trails),
 	}
 	l.reporter = newReporter(&c)
 	if c.BGP != nil {
