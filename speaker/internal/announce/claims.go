@@ -57,16 +57,18 @@ func (l *Loop) claimants(a netip.Addr) (home, holder lb.NodeName) {
 	return l.claimantsAmong(a, l.claims.alive)
 }
 
-// claimantsAmong is claimants if only those nodes are alive.
+// claimantsAmong is claimants if only those nodes are alive. Under failback Immediate a
+// claim that counts less stays without effect when the node is gone whose claim counts: it
+// is about to be given up, and not everybody knows the moment.
 func (l *Loop) claimantsAmong(a netip.Addr, alive map[lb.NodeName]struct{}) (home, holder lb.NodeName) {
-	if l.Facts == nil {
+	switch {
+	case l.Facts == nil:
 		return "", ""
+	case l.Failback == Never:
+		_, holder = l.Facts.claimants(a, alive)
+		return holder, holder
 	}
-	home, holder = l.Facts.claimants(a, alive)
-	if l.Failback == Never {
-		home = holder
-	}
-	return home, holder
+	return l.Facts.claimants(a, nil)
 }
 
 // claimLater takes note of a verdict: to announce an address here, or not to.
