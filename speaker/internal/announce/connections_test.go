@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/speaker/internal/facts"
 	"github.com/herald-lb/herald/speaker/internal/flows"
 	"github.com/herald-lb/herald/speaker/internal/layer2"
 	"github.com/herald-lb/herald/speaker/internal/link"
@@ -281,26 +283,50 @@ func (k *keeping) carrier(up bool) {
 
 // A speaker that starts finds out who has had its addresses meanwhile.
 func TestConnectionsAreKeptAtTheStart(t *testing.T) {
+	g := &grapevine{ears: make(map[lb.NodeName]*Facts)}
 	keepConnections(t, func(k *keeping) {
 		k.members.set("a", "b")
-		for i := range 8 { // some of them are this node's
-			add(k.inventory, fmt.Sprint("more", i), fmt.Sprint("192.0.2.1", i))
+		b := facts.Statement{Node: "b", Boot: 1, Seq: 1, Term: 1, Whole: true}
+		var held []string
+		for i := range 8 { // some of them are this node's, and all but one b has taken over
+			address := fmt.Sprint("192.0.2.1", i)
+			add(k.inventory, fmt.Sprint("more", i), address)
+			if i > 0 {
+				held = append(held, address)
+				b.Claims = append(b.Claims, facts.Claim{Address: netip.MustParseAddr(address), Epoch: 1, Home: "a"})
+			}
 		}
+		k.Facts.Hear([]facts.Statement{b})
 		k.settle()
 		mine := k.layer2.addresses()
-		if len(mine) == 0 {
-			t.Fatal("nothing is announced here")
+		if len(mine) < len(held) {
+			t.Fatalf("%v are announced here, and %v are held for this node", mine, held)
 		}
-		k.table.expect(t, keptFromB(mine, nil)...)
+		k.table.expect(t, keptFromB(held, nil)...)
 
-		// The same when others have missed it for a moment.
+		// Others have missed it for a moment: all that it has may be theirs now.
 		k.Renew()
 		k.quiesce()
 		k.table.expect(t, keptFromB(mine, mine)...)
 		if k.layer2.renewed.IsZero() {
 			t.Error("it did not announce again")
 		}
-	})
+	}, g.talking("a", Immediate))
+}
+
+// A cluster that starts has nothing to keep.
+func TestNothingIsKeptThatNobodyHad(t *testing.T) {
+	g := &grapevine{ears: make(map[lb.NodeName]*Facts)}
+	keepConnections(t, func(k *keeping) {
+		for i := range 8 {
+			add(k.inventory, fmt.Sprint("more", i), fmt.Sprint("192.0.2.1", i))
+		}
+		k.settle()
+		if len(k.layer2.addresses()) == 0 {
+			t.Fatal("nothing is announced here")
+		}
+		k.table.expect(t)
+	}, g.talking("a", Immediate))
 }
 
 // Whoever starts alone has taken nothing from anybody.

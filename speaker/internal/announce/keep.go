@@ -3,7 +3,6 @@
 package announce
 
 import (
-	"maps"
 	"net/netip"
 
 	"github.com/herald-lb/herald/internal/lb"
@@ -50,8 +49,8 @@ func (l *Loop) keepConnections(round []decided) {
 			back[a] = v.Owner
 		}
 	}
-	if !l.ready.Load() { // who had them has not been decided here
-		from = l.ownersInAbsence(came)
+	if !l.ready.Load() { // nothing has been decided here yet, but what others have they claim
+		from = l.claimedBy(l.others(), came)
 	}
 	l.Connections.take(l.hops(from))
 	l.Connections.lead(l.hops(on))
@@ -77,19 +76,36 @@ func (l *Loop) renew() {
 
 func (l *Loop) keepsConnections() bool { return l.Connections != nil && l.Members != nil }
 
+// others are the members without this node, in a map of the caller's own.
+func (l *Loop) others() map[lb.NodeName]struct{} {
+	others := l.Members.Alive()
+	delete(others, l.Node)
+	return others
+}
+
+// claimedBy returns which of those nodes claim the addresses.
+func (l *Loop) claimedBy(nodes map[lb.NodeName]struct{}, addresses []netip.Addr) map[netip.Addr]lb.NodeName {
+	claimed := make(map[netip.Addr]lb.NodeName)
+	for _, a := range addresses {
+		if _, holder := l.claimantsAmong(a, nodes); holder != "" {
+			claimed[a] = holder
+		}
+	}
+	return claimed
+}
+
 // ownersInAbsence returns who has the addresses as long as this node does not take part.
+// What others have taken over a moment ago may not have been heard of: it is decided as
+// they have done. Under failback Never it has been waited for, and who has not claimed an
+// address has left it to this node.
 func (l *Loop) ownersInAbsence(addresses []netip.Addr) map[netip.Addr]lb.NodeName {
 	in := l.input()
-	in.Members = maps.Clone(in.Members)
-	delete(in.Members, l.Node)
+	in.Members = l.others()
+	if l.Failback == Never {
+		return l.claimedBy(in.Members, addresses)
+	}
 	owners := make(map[netip.Addr]lb.NodeName)
 	if len(in.Members) == 0 || len(addresses) == 0 {
-		return owners
-	}
-	if l.Failback == Never { // what the others have, they claim
-		for _, a := range addresses {
-			_, owners[a] = l.claimantsAmong(a, in.Members)
-		}
 		return owners
 	}
 	absence := plan.NewOwnership()
