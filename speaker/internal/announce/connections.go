@@ -23,6 +23,9 @@ const (
 	// formerSilences is how many questions such a node leaves unanswered before it counts
 	// as gone.
 	formerSilences = 3
+	// promptQuestion is how long a question may take that nobody answers: twice as long as it
+	// should. Whoever is starved of processor time misses answers.
+	promptQuestion = lateQuestion / 2
 	// formerLingers is how long packets are still passed on to a node that an address has
 	// gone to, or gone back to: until the last client knows.
 	formerLingers = 2 * time.Second
@@ -46,16 +49,11 @@ type ConnectionTable interface {
 	Count() (flows.Count, error)
 }
 
-// FormerLAN asks the LAN who is there. layer2.Announcer does.
-type FormerLAN interface {
-	Who(context.Context, []layer2.Announcement) map[netip.Addr]layer2.Claim
-}
-
 // ConnectionsConfig says what Connections work with. All fields are needed.
 type ConnectionsConfig struct {
 	// Open finds out whether the kernel can do it, and lets this process.
 	Open func() (ConnectionTable, error)
-	LAN  FormerLAN
+	LAN  Asker
 	// Lifetime is how long connections are kept after an address has moved.
 	Lifetime time.Duration
 	Log      *slog.Logger
@@ -223,18 +221,21 @@ func (c *Connections) keep(from map[netip.Addr]netip.Addr, d time.Duration) {
 // answered yet, and forgets which are gone.
 func (c *Connections) look(ctx context.Context, fresh bool) {
 	asked := c.askable(fresh)
-	if len(asked) == 0 {
-		return
-	}
-	began := time.Now()
-	there := c.LAN.Who(ctx, asked)
-	if ctx.Err() != nil || time.Since(began) > lateQuestion {
-		return // answers may have been missed
-	}
-	for _, gone := range c.heard(asked, there) {
-		c.Log.Info("connections are not kept any more: their node is gone", logKeyFormer, gone)
-		if err := c.table.Forget(gone); err != nil {
-			c.Log.Warn("packets to a node that is gone are still passed on", logKeyFormer, gone, lb.LogKeyError, err)
+	for _, node := range asked {
+		began := time.Now()
+		outcome, _ := c.LAN.Ask(ctx, []layer2.Announcement{{Address: node}}, false)
+		if ctx.Err() != nil {
+			return
+		}
+		if outcome == layer2.Silence && time.Since(began) > promptQuestion {
+			continue // an answer may have been missed
+		}
+		if c.heard(node, outcome) {
+			continue
+		}
+		c.Log.Info("connections are not kept any more: their node is gone", logKeyFormer, node)
+		if err := c.table.Forget(node); err != nil {
+			c.Log.Warn("packets to a node that is gone are still passed on", logKeyFormer, node, lb.LogKeyError, err)
 		}
 	}
 }
@@ -254,7 +255,7 @@ func (c *Connections) prune() {
 }
 
 // askable returns the nodes to ask for, without those that nothing leads to any more.
-func (c *Connections) askable(fresh bool) []layer2.Announcement {
+func (c *Connections) askable(fresh bool) []netip.Addr {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -266,40 +267,41 @@ func (c *Connections) askable(fresh bool) []layer2.Announcement {
 		}
 		used[k.former] = struct{}{}
 	}
-	var asked []layer2.Announcement
+	var asked []netip.Addr
 	for node, f := range c.formers {
 		if _, ok := used[node]; !ok {
 			delete(c.formers, node)
 			continue
 		}
 		if !fresh || !f.answered {
-			asked = append(asked, layer2.Announcement{Address: node})
+			asked = append(asked, node)
 		}
 	}
 	return asked
 }
 
-// heard takes note of who has answered, and returns the nodes that are gone.
-func (c *Connections) heard(asked []layer2.Announcement, there map[netip.Addr]layer2.Claim) (gone []netip.Addr) {
+// heard takes note of what a question for a node came to, and says whether that node
+// counts as there.
+func (c *Connections) heard(node netip.Addr, o layer2.Outcome) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := range asked {
-		node := asked[i].Address
-		f := c.formers[node]
-		if f == nil {
-			continue
-		}
-		if _, ok := there[node]; ok {
-			f.answered, f.silences = true, 0
-			continue
-		}
-		if f.silences++; f.silences >= formerSilences {
-			gone = append(gone, node)
-			delete(c.formers, node)
-			maps.DeleteFunc(c.kept, func(_ netip.Addr, k kept) bool { return k.former == node })
-		}
+	f := c.formers[node]
+	if f == nil {
+		return true // nothing has led there for a moment
 	}
-	return gone
+	switch o {
+	case layer2.Unable:
+	case layer2.Answered:
+		f.answered, f.silences = true, 0
+	case layer2.Silence:
+		f.silences++
+	}
+	if f.silences < formerSilences {
+		return true
+	}
+	delete(c.formers, node)
+	maps.DeleteFunc(c.kept, func(_ netip.Addr, k kept) bool { return k.former == node })
+	return false
 }
 
 // Describe is a prometheus.Collector's.

@@ -83,8 +83,9 @@ func (f *fakeTable) expect(t *testing.T, want ...string) {
 type fakeFormers struct {
 	takes time.Duration
 
-	mu   sync.Mutex // guards dead
-	dead []string
+	mu     sync.Mutex // guards what follows
+	dead   []string
+	unable bool // there is no interface to ask on
 }
 
 func (f *fakeFormers) die(nodes ...string) {
@@ -93,17 +94,20 @@ func (f *fakeFormers) die(nodes ...string) {
 	f.dead = nodes
 }
 
-func (f *fakeFormers) Who(_ context.Context, asked []layer2.Announcement) map[netip.Addr]layer2.Claim {
-	time.Sleep(f.takes)
+// Ask takes its time for a silence only.
+func (f *fakeFormers) Ask(_ context.Context, asked []layer2.Announcement, _ bool) (layer2.Outcome, bool) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	there := make(map[netip.Addr]layer2.Claim)
-	for _, n := range asked {
-		if !slices.Contains(f.dead, n.Address.String()) {
-			there[n.Address] = layer2.Claim{}
-		}
+	dead := slices.Contains(f.dead, asked[0].Address.String())
+	unable := f.unable
+	f.mu.Unlock()
+	if unable {
+		return layer2.Unable, false
 	}
-	return there
+	if !dead {
+		return layer2.Answered, true
+	}
+	time.Sleep(f.takes)
+	return layer2.Silence, false
 }
 
 // keeping is a speaker on node a that keeps connections, with nodes b and c beside.
@@ -394,7 +398,7 @@ func TestFormersDie(t *testing.T) {
 // A process that is late may have missed answers.
 func TestLateQuestionsSayNothing(t *testing.T) {
 	keepConnections(t, func(k *keeping) {
-		k.lan.takes = lateQuestion + time.Millisecond
+		k.lan.takes = promptQuestion + time.Millisecond
 		k.lan.die(nodeB)
 		k.only("b")
 		k.settle()
@@ -427,6 +431,20 @@ func TestNoTable(t *testing.T) {
 		k.settle()
 		k.only("a")
 		k.expectAnnounced(isWeb)
+		k.table.expect(t)
+	})
+}
+
+// Before the interfaces are known nobody can be asked, and nobody counts as gone.
+func TestNobodyCanBeAsked(t *testing.T) {
+	left := []flows.Entry{{Address: netip.MustParseAddr(isWeb), Former: netip.MustParseAddr(nodeC), Left: time.Hour}}
+	keepConnectionsBy(t, &fakeTable{entries: left}, func(k *keeping) {
+		k.lan.mu.Lock()
+		k.lan.unable = true
+		k.lan.mu.Unlock()
+		k.only("b")
+		k.settle()
+		time.Sleep(time.Minute)
 		k.table.expect(t)
 	})
 }
