@@ -180,6 +180,14 @@ func (c *Connections) keeping() bool {
 	return len(c.kept) > 0
 }
 
+// keeps says whether packets to the address are passed on.
+func (c *Connections) keeps(a netip.Addr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.kept[a]
+	return ok
+}
+
 // giveAway takes note of addresses that go from here to nodes. Until the last client and
 // this node's own answers have followed, packets of connections that have begun there may
 // come here. What leads elsewhere remains: it belongs to a chain.

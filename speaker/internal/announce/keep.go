@@ -68,7 +68,7 @@ func (l *Loop) renew() {
 				here = append(here, a)
 			}
 		}
-		l.Connections.take(l.hops(l.ownersInAbsence(here)))
+		l.Connections.take(l.hops(l.tookOver(here)))
 	}
 	l.release()
 	l.Layer2.Renew()
@@ -94,16 +94,27 @@ func (l *Loop) claimedBy(nodes map[lb.NodeName]struct{}, addresses []netip.Addr)
 	return claimed
 }
 
+// tookOver returns who has taken over the addresses of this node, which others have missed:
+// whoever claims them. What was taken over a moment ago may not have been heard of. Under
+// failback Never that has been waited for; else it is whoever would have done so, but not
+// where that would end what is passed on by right.
+func (l *Loop) tookOver(addresses []netip.Addr) map[netip.Addr]lb.NodeName {
+	by := l.claimedBy(l.others(), addresses)
+	if l.Failback == Never {
+		return by
+	}
+	for a, owner := range l.ownersInAbsence(addresses) {
+		if by[a] == "" && !l.Connections.keeps(a) {
+			by[a] = owner
+		}
+	}
+	return by
+}
+
 // ownersInAbsence returns who has the addresses as long as this node does not take part.
-// What others have taken over a moment ago may not have been heard of: it is decided as
-// they have done. Under failback Never it has been waited for, and who has not claimed an
-// address has left it to this node.
 func (l *Loop) ownersInAbsence(addresses []netip.Addr) map[netip.Addr]lb.NodeName {
 	in := l.input()
 	in.Members = l.others()
-	if l.Failback == Never {
-		return l.claimedBy(in.Members, addresses)
-	}
 	owners := make(map[netip.Addr]lb.NodeName)
 	if len(in.Members) == 0 || len(addresses) == 0 {
 		return owners
