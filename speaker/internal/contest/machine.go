@@ -58,6 +58,7 @@ type Machine struct {
 type claim struct {
 	by       Station
 	began    bool // it is a contest
+	since    time.Time
 	heard    time.Time
 	defended time.Time
 	ask      time.Time // when to ask next
@@ -69,11 +70,7 @@ type claim struct {
 // contest. A speaker that takes the address over by right would lose clients to one that
 // has not heard of that yet.
 func (m *Machine) Hear(a netip.Addr, by Station, now time.Time) (defend bool, change Change) {
-	c := m.claims[a]
-	if c == nil {
-		c = &claim{by: by, ask: now.Add(grace)}
-		m.put(a, c)
-	}
+	c := m.claimOf(a, by, now)
 	again := c.silent > 0 && c.by.MAC == by.MAC // it hides from questions
 	c.heard, c.by = now, by
 	if !c.began && again {
@@ -93,12 +90,13 @@ func (c *claim) defend(now time.Time) bool {
 }
 
 // Find takes what came of asking for an address: a station that has it. It returns the
-// same as Hear.
+// same as Hear. The first that is heard of a station is a claim, no more: it may be a
+// speaker that takes the address over by right at that very moment.
 func (m *Machine) Find(a netip.Addr, by Station, now time.Time) (defend bool, change Change) {
-	c := m.claims[a]
-	if c == nil {
-		c = &claim{}
-		m.put(a, c)
+	c := m.claimOf(a, by, now)
+	if !c.began && now.Sub(c.since) < grace {
+		c.heard, c.by = now, by
+		return false, None
 	}
 	changed := !c.began || c.by.MAC != by.MAC
 	c.by, c.began, c.silent, c.heard = by, true, 0, now
@@ -170,9 +168,15 @@ func (m *Machine) All() map[netip.Addr]Station {
 	return all
 }
 
-func (m *Machine) put(a netip.Addr, c *claim) {
-	if m.claims == nil {
-		m.claims = make(map[netip.Addr]*claim)
+// claimOf returns the claim of an address, made by that station if there is none.
+func (m *Machine) claimOf(a netip.Addr, by Station, now time.Time) *claim {
+	c := m.claims[a]
+	if c == nil {
+		c = &claim{by: by, since: now, ask: now.Add(grace)}
+		if m.claims == nil {
+			m.claims = make(map[netip.Addr]*claim)
+		}
+		m.claims[a] = c
 	}
-	m.claims[a] = c
+	return c
 }

@@ -127,10 +127,17 @@ func TestHidingSquatter(t *testing.T) {
 	s.after(askInterval).miss(Ended)
 }
 
-// A question may find a station that nobody has heard claim the address.
+// A question may find a station that nobody has heard claim the address. It may be a speaker
+// that takes the address over just now: this node gives it up within a second then.
 func TestFoundWithoutAClaim(t *testing.T) {
 	s := newStory(t)
 	s.miss(None)
+	s.find(squatter, false, None)
+	s.contested(Station{})
+	s.due(false)
+	s.after(grace-time.Millisecond).find(squatter, false, None)
+	s.due(false)
+	s.after(time.Millisecond).due(true)
 	s.find(squatter, true, Began)
 	s.contested(squatter)
 	s.m.Forget(address)
