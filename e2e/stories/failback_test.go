@@ -90,13 +90,24 @@ func (s *story) connect(addr netip.Addr) (conn net.Conn) {
 	return conn
 }
 
-// expectStillOpen asks a question over a connection and waits for the answer.
-func (s *story) expectStillOpen(conn net.Conn) {
+// connectOnce opens a connection to each address.
+func (s *story) connectOnce(addrs []netip.Addr) (conns []net.Conn) {
 	s.Helper()
-	s.must(conn.SetDeadline(time.Now().Add(patience)))
-	_, err := fmt.Fprintln(conn, "still there?")
-	s.must(err)
-	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
-		s.Fatalf("the connection to %s has ended: %v", conn.RemoteAddr(), err)
+	for _, addr := range addrs {
+		conns = append(conns, s.connect(addr))
+	}
+	return conns
+}
+
+// expectStillOpen asks a question over each connection and waits for the answer.
+func (s *story) expectStillOpen(conns ...net.Conn) {
+	s.Helper()
+	for _, conn := range conns {
+		s.must(conn.SetDeadline(time.Now().Add(patience)))
+		_, err := fmt.Fprintln(conn, "still there?")
+		s.must(err)
+		if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
+			s.Fatalf("the connection to %s has ended: %v", conn.RemoteAddr(), err)
+		}
 	}
 }

@@ -117,7 +117,7 @@ func TestNodeDiesWithoutAPIServer(t *testing.T) {
 }
 
 // The speaker that announces is killed. Traffic does not stop, because the node still
-// forwards; hosts that ask for the address anew are answered again soon.
+// forwards; hosts that ask for the address anew are answered again soon, and connections go on.
 func TestSpeakerKilled(t *testing.T) {
 	eachFamily(t, func(s *story, f family) {
 		addrs, owner := s.givenAnnounced("web", f)
@@ -125,6 +125,7 @@ func TestSpeakerKilled(t *testing.T) {
 		records, stop := s.connectToAll(addrs)
 		asking, stopAsking := s.keepAsking(addrs[0])
 		s.expectAnswers(asking, 5)
+		open := s.connectOnce(addrs)
 
 		s.must(s.lab.Kill(target(before)))
 
@@ -136,6 +137,7 @@ func TestSpeakerKilled(t *testing.T) {
 		for _, addr := range addrs {
 			s.expectAnnounced(addr)
 		}
+		s.expectStillOpen(open...)
 		stop()
 		stopAsking()
 		s.expectGaps(addrs, records)
@@ -144,19 +146,23 @@ func TestSpeakerKilled(t *testing.T) {
 }
 
 // The speaker that announces hangs. Others take its addresses over, and give them back
-// when it has come to: at no time do two of them answer for long.
+// when it has come to: at no time do two of them answer for long, and connections go on
+// whenever they began, because the node has never stopped forwarding.
 func TestSpeakerHangs(t *testing.T) {
 	eachFamily(t, func(s *story, f family) {
 		addrs, owner := s.givenAnnounced("web", f)
 		speaker := target(s.speakerOn(owner))
 		asking, stop := s.keepAsking(addrs[0])
 		s.expectAnswers(asking, 5)
+		open := s.connectOnce(addrs)
 		s.afterwards(func() { s.check(s.lab.Continue(speaker)) })
 		s.must(s.lab.Pause(speaker))
 		for _, addr := range addrs {
 			s.expectMoved(addr, owner)
 		}
 		s.expectReachable(addrs)
+		s.expectStillOpen(open...)
+		open = append(open, s.connectOnce(addrs)...)
 		s.expectAnswers(asking, 10)
 		stop()
 		s.expectGapWithin(asking, "asking the LAN for "+addrs[0].String(), outageLimit)
@@ -165,6 +171,7 @@ func TestSpeakerHangs(t *testing.T) {
 		for _, addr := range addrs {
 			s.expectAnnouncedBy(addr, owner)
 		}
+		s.expectStillOpen(open...)
 	})
 }
 
