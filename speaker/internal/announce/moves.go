@@ -83,11 +83,12 @@ func (l *Loop) others() map[lb.NodeName]struct{} {
 	return others
 }
 
-// claimedBy returns which of those nodes claim the addresses.
+// claimedBy returns which of those nodes claim the addresses, where their claims count.
 func (l *Loop) claimedBy(nodes map[lb.NodeName]struct{}, addresses []netip.Addr) map[netip.Addr]lb.NodeName {
 	claimed := make(map[netip.Addr]lb.NodeName)
 	for _, a := range addresses {
-		if _, holder := l.claimantsAmong(a, nodes); holder != "" {
+		_, holder := l.claimantsAmong(a, nodes)
+		if _, ok := nodes[holder]; ok {
 			claimed[a] = holder
 		}
 	}
