@@ -95,6 +95,7 @@ func assemble(f *flags, begun *beginning, log *slog.Logger) ([]run.Task, error) 
 	if others != nil { // a nil pointer in an interface would not be nil
 		loopConfig.Members, loopConfig.Handover = others.vigil, others.vigil
 		loopConfig.Facts, loopConfig.Rumours = others.facts, others.members
+		loopConfig.LAN = announcer
 		loopConfig.Connections = newConnections(f, announcer, log, registry)
 	}
 	loop := announce.New(loopConfig)

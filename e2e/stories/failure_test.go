@@ -3,11 +3,14 @@
 package stories
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/herald-lb/herald/e2e/lab"
 )
 
 // outageLimit is beyond what any failover may take on a machine busy with other things.
@@ -58,6 +61,42 @@ func TestNodeDies(t *testing.T) {
 		}
 		s.expectReachable(addrs)
 	})
+}
+
+// A switch restarts: all nodes lose their links at once. Nobody takes anything over, and all
+// goes on where it was when the links are back, connections too.
+func TestSwitchRestarts(t *testing.T) {
+	s := begin(t)
+	addrs, owner := s.givenAnnounced("web", dual)
+	open := s.connectOnce(addrs)
+	records, stop := s.connectToAll(addrs)
+	each := func(act func(n *lab.Node) error) {
+		for _, name := range s.nodes {
+			node, err := s.lab.Node(name)
+			s.must(err)
+			s.check(act(node))
+		}
+	}
+	s.afterwards(func() { each((*lab.Node).Rejoin) })
+	each((*lab.Node).Isolate)
+	for _, r := range records {
+		s.await(patience, "a client to notice", func() error {
+			if len(r.Failures()) == 0 {
+				return errors.New("no request has failed")
+			}
+			return nil
+		})
+	}
+	s.must(s.client.FlushNeighbors())
+	back := time.Now()
+	each((*lab.Node).Rejoin)
+	for i, addr := range addrs {
+		s.expectAnswers(records[i], 20)
+		s.Logf("%s is answered for %v after the links are back", addr, records[i].Since(back)[0].At.Sub(back).Round(time.Millisecond))
+		s.expectAnnouncedBy(addr, owner)
+	}
+	stop()
+	s.expectStillOpen(open...)
 }
 
 // The node that announces loses its power, and gets it again. What it said about itself

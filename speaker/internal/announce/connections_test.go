@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -97,7 +98,11 @@ func (f *fakeFormers) die(nodes ...string) {
 // Ask takes its time for a silence only.
 func (f *fakeFormers) Ask(_ context.Context, asked []layer2.Announcement, _ bool) (layer2.Outcome, bool) {
 	f.mu.Lock()
-	dead := slices.Contains(f.dead, asked[0].Address.String())
+	who := asked[0].Address.String()
+	if strings.HasPrefix(who, "192.0.2.") {
+		who = ours
+	}
+	dead := slices.Contains(f.dead, who)
 	unable := f.unable
 	f.mu.Unlock()
 	if unable {
@@ -118,6 +123,11 @@ type keeping struct {
 }
 
 const (
+	// asked is how long a question takes that nobody answers.
+	asked = 40 * time.Millisecond
+	// ours are the addresses of Services.
+	ours = "ours"
+
 	nodeB, nodeC = "10.0.0.99", "10.0.0.100"
 	isWeb        = "192.0.2.1"
 )
@@ -131,9 +141,10 @@ func keepConnections(t *testing.T, f func(k *keeping), options ...option) {
 // keepConnectionsBy does the same with a table of the test's own.
 func keepConnectionsBy(t *testing.T, table *fakeTable, f func(k *keeping), options ...option) {
 	t.Helper()
-	k := &keeping{table: table, lan: &fakeFormers{takes: 40 * time.Millisecond}}
+	k := &keeping{table: table, lan: &fakeFormers{takes: asked}}
 	options = append(options, func(c *Config) {
 		k.table.layer2 = c.Layer2.(*fakeLayer2)
+		c.LAN = k.lan
 		c.Connections = NewConnections(ConnectionsConfig{
 			Open: func() (ConnectionTable, error) { return k.table, k.table.unusable },
 			LAN:  k.lan, Lifetime: time.Hour, Log: slog.New(slog.DiscardHandler),
@@ -235,10 +246,13 @@ func TestReunionWithConnections(t *testing.T) {
 	for name, c := range map[string]struct {
 		down, until time.Duration
 		missed      bool
+		dead        []string // who does not answer for addresses
 	}{
 		"unnoticed": {down: unnoticed - time.Millisecond},
 		"missed":    {down: time.Second, until: 500 * time.Millisecond, missed: true},
-		"not heard": {down: time.Second, until: reunionTime},
+		"replaced":  {down: time.Second, until: reunionTime},
+		"not heard": {down: time.Second, until: reunionTime, dead: []string{ours, nodeB, nodeC}},
+		"all down":  {down: time.Second, until: lookAroundEnough*asked + (lookAroundEnough-1)*lookAroundAgain, dead: []string{ours}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			keepConnections(t, func(k *keeping) {
@@ -249,6 +263,7 @@ func TestReunionWithConnections(t *testing.T) {
 				k.settle()
 				mine := k.layer2.addresses()
 				k.table.expect(t)
+				k.lan.die(c.dead...)
 				k.carrier(false)
 				time.Sleep(c.down)
 				k.carrier(true)

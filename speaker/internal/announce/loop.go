@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,7 +58,7 @@ type Layer2 interface {
 }
 
 // Config says what a Loop works with. All fields but Members, Sources, BGP, Verdict,
-// Handover, Contests and Connections are needed.
+// Handover, Contests, Connections and LAN are needed.
 type Config struct {
 	// Node is the node that this speaker runs on.
 	Node lb.NodeName
@@ -95,6 +96,8 @@ type Config struct {
 	Contests *Contests
 	// Connections is nil to let them break when an address moves.
 	Connections *Connections
+	// LAN is nil to ask nobody whether others have taken over while a link was down.
+	LAN Asker
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -189,7 +192,9 @@ func (l *Loop) Run(ctx context.Context) error {
 	settled, membersChanged := l.awaited()
 	ready := l.readiness()
 	var inquiries chan func() // nobody is answered before the first round
-	due := true               // something may have changed that routes depend on
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	due := true // something may have changed that routes depend on
 	forget(l.Inventory.changed)
 	for {
 		due = l.takeNodes() || due
@@ -222,6 +227,10 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.follow()
 		case <-l.reunions.timer.C:
 			l.follow()
+		case <-l.reunions.question.C:
+			l.lookAround(ctx, &asking)
+		case alone := <-l.reunions.alone:
+			l.lookedAround(alone)
 		case <-l.claims.recheck.C:
 			l.reweigh()
 		case <-l.claims.tidied():

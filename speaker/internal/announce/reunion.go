@@ -3,7 +3,9 @@
 package announce
 
 import (
+	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/herald-lb/herald/speaker/internal/layer2"
@@ -18,6 +20,14 @@ const reunionTime = 3 * time.Second
 // hearingTime is how long a node that others have missed listens before it announces again
 // what it has, under failback Never. Its gossip compares with others several times a second.
 const hearingTime = time.Second
+
+const (
+	// lookAroundAgain is how long after a question whether others have taken over another
+	// one is asked.
+	lookAroundAgain = 100 * time.Millisecond
+	// lookAroundEnough is how often in a row nobody must have: who has may be a busy machine.
+	lookAroundEnough = 3
+)
 
 // unnoticed is how long a link may be down without anybody missing this node.
 const unnoticed = 100 * time.Millisecond
@@ -35,15 +45,22 @@ type reunions struct {
 	timer *time.Timer
 	// renewal ends hearingTime.
 	renewal *time.Timer
+	// question is when to ask whether others have taken over, alone takes what comes of it,
+	// nobody has, and times counts how often in a row.
+	question *time.Timer
+	alone    chan bool
+	times    int
 }
 
 func newReunions() reunions {
 	r := reunions{
 		ups: make(map[int]uint32), downs: make(map[int]time.Time), ends: make(map[int]time.Time),
 		timer: time.NewTimer(reunionTime), renewal: time.NewTimer(hearingTime),
+		question: time.NewTimer(lookAroundAgain), alone: make(chan bool, 1),
 	}
 	r.timer.Stop()
 	r.renewal.Stop()
+	r.question.Stop()
 	return r
 }
 
@@ -61,8 +78,8 @@ func (l *Loop) missed() {
 	l.reunions.renewal.Reset(hearingTime)
 }
 
-// holdBack changes the interfaces that have just come back to be still down, until the
-// timer ends that, or others who say that they have missed this node.
+// holdBack has nothing announced on the interfaces that have just come back, until the timer
+// ends that, or others say that they have missed this node, or the LAN that nobody has.
 func (l *Loop) holdBack(interfaces []layer2.Interface) {
 	r, now := &l.reunions, time.Now()
 	for i := range interfaces {
@@ -70,6 +87,8 @@ func (l *Loop) holdBack(interfaces []layer2.Interface) {
 		if before, seen := r.ups[x.Index]; seen && x.Up && x.Ups != before && l.mayBeMissed(x, now) {
 			r.ends[x.Index] = now.Add(reunionTime)
 			r.timer.Reset(reunionTime)
+			r.question.Reset(0)
+			r.times = 0
 		}
 		r.ups[x.Index] = x.Ups
 		if x.Up {
@@ -77,9 +96,8 @@ func (l *Loop) holdBack(interfaces []layer2.Interface) {
 		} else if _, down := r.downs[x.Index]; !down {
 			r.downs[x.Index] = now
 		}
-		if end, held := r.ends[x.Index]; held && now.Before(end) {
-			x.Up = false
-		} else {
+		end, held := r.ends[x.Index]
+		if x.Held = held && now.Before(end); !x.Held {
 			delete(r.ends, x.Index)
 		}
 	}
@@ -120,4 +138,71 @@ func (l *Loop) release() {
 	clear(l.reunions.ends)
 	l.reunions.timer.Stop()
 	l.follow()
+}
+
+// lookAround begins to ask whether others have taken over what this node has: a whole LAN
+// may have been down, or the link for so short a time that nobody has missed it. What comes
+// of it arrives in alone. The questions end with ctx, and asking with them.
+func (l *Loop) lookAround(ctx context.Context, asking *sync.WaitGroup) {
+	if l.LAN == nil || l.Failback == Never || len(l.reunions.ends) == 0 {
+		return
+	}
+	ours, theirs := l.sampleOfOurs(), l.nodesOnLinks()
+	asking.Go(func() {
+		begun := time.Now()
+		answer, _ := l.LAN.Ask(ctx, ours, false)
+		alone := answer == layer2.Silence && time.Since(begun) <= promptQuestion
+		if alone { // or not heard
+			answer, _ = l.LAN.Ask(ctx, theirs, false)
+			alone = answer == layer2.Answered
+		}
+		select {
+		case l.reunions.alone <- alone:
+		case <-ctx.Done():
+		}
+	})
+}
+
+// lookedAround takes what came of a question: if nobody has taken over, this node answers
+// as if nothing had been.
+func (l *Loop) lookedAround(alone bool) {
+	r := &l.reunions
+	if r.times++; !alone {
+		r.times = 0
+	}
+	switch {
+	case len(r.ends) == 0:
+	case r.times >= lookAroundEnough:
+		l.release()
+	default:
+		r.question.Reset(lookAroundAgain)
+	}
+}
+
+// sampleOfOurs returns some of the addresses that this node announces.
+func (l *Loop) sampleOfOurs() []layer2.Announcement {
+	var ours []layer2.Announcement
+	for a, rec := range l.reporter.records {
+		if len(ours) == sample {
+			break
+		}
+		if rec.announced {
+			ours = append(ours, layer2.Announcement{Address: a, Interfaces: rec.interfaces})
+		}
+	}
+	return ours
+}
+
+// nodesOnLinks returns addresses of some other nodes, for which their kernels answer: who
+// hears one of them is heard.
+func (l *Loop) nodesOnLinks() []layer2.Announcement {
+	var found []layer2.Announcement
+	for i := range l.nodes {
+		for _, a := range l.nodes[i].Addresses {
+			if l.nodes[i].Name != l.Node && len(found) < witnessesEnough && l.onLink(a) {
+				found = append(found, layer2.Announcement{Address: a})
+			}
+		}
+	}
+	return found
 }

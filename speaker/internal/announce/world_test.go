@@ -142,7 +142,7 @@ func (f *fakeLayer2) Follow(interfaces []layer2.Interface) {
 	f.interfaces, f.up = nil, nil
 	for _, i := range interfaces {
 		f.interfaces = append(f.interfaces, i.Name)
-		if i.Up {
+		if i.Up && !i.Held {
 			f.up = append(f.up, i.Name)
 		}
 	}

@@ -187,6 +187,7 @@ func TestChangesOfAnInterface(t *testing.T) {
 		{"went", []layer2.Interface{eth0}, nil, map[string]int{}},
 		{"another one came", []layer2.Interface{eth1}, []layer2.Interface{eth0, eth1}, both},
 		{"came up", []layer2.Interface{with(func(i *layer2.Interface) { i.Up = false })}, []layer2.Interface{eth0}, both},
+		{"held no longer", []layer2.Interface{with(func(i *layer2.Interface) { i.Held = true })}, []layer2.Interface{eth0}, both},
 		{"flapped", []layer2.Interface{eth0}, []layer2.Interface{with(func(i *layer2.Interface) { i.Ups++ })}, both},
 		{"hardware address", []layer2.Interface{eth0}, []layer2.Interface{with(func(i *layer2.Interface) { i.MAC[5] = 99 })}, both},
 		{"link-local address came", []layer2.Interface{with(func(i *layer2.Interface) { i.LinkLocal6 = netip.Addr{} })}, []layer2.Interface{eth0}, ndp},

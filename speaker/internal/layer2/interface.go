@@ -15,6 +15,7 @@ type Interface struct {
 	ARP        bool       // can broadcast, and ARP is not turned off
 	LinkLocal6 netip.Addr // invalid while there is none
 	Ups        uint32     // how often it came up; a change means a flap
+	Held       bool       // nothing is answered or announced here for now, but questions are asked
 }
 
 // Protocol is how neighbors find each other: ARP for IPv4, NDP for IPv6.
@@ -72,7 +73,7 @@ func identities(interfaces []Interface) map[identity]Interface {
 	want := make(map[identity]Interface)
 	for _, i := range interfaces {
 		for _, p := range []Protocol{ARP, NDP} {
-			if !Usable(i, p) {
+			if i.Held || !Usable(i, p) {
 				continue
 			}
 			id := identity{protocol: p, index: i.Index, name: i.Name, mac: i.MAC, ups: i.Ups}
