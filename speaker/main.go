@@ -88,14 +88,13 @@ func assemble(f *flags, begun *beginning, log *slog.Logger) ([]run.Task, error) 
 		Node: lb.NodeName(f.node), IgnoreExcludeLabel: f.ignoreExclude,
 		Failback: f.failback, IgnoreSubnets: f.ignoreSubnets,
 		Inventory: inventory, Sources: watches.sources, Configuration: watches.configuration, Links: links, Exclusions: exclusions,
-		Layer2: announcer, Events: events, Statuses: statuses.layer2, Contests: contests,
+		Layer2: announcer, LAN: announcer, Events: events, Statuses: statuses.layer2, Contests: contests,
 		BGP:     &announce.BGP{Router: routing.router, Guards: routing.guards, Statuses: statuses.bgp, DrainWait: f.drainWait},
 		Verdict: statuses.verdict, Log: log, Registerer: registry,
 	}
 	if others != nil { // a nil pointer in an interface would not be nil
 		loopConfig.Members, loopConfig.Handover = others.vigil, others.vigil
 		loopConfig.Facts, loopConfig.Rumours = others.facts, others.members
-		loopConfig.LAN = announcer
 		loopConfig.Connections = newConnections(f, announcer, log, registry)
 	}
 	loop := announce.New(loopConfig)

@@ -174,11 +174,11 @@ func (l *Loop) Live() error {
 // see Leaving in the package's documentation.
 func (l *Loop) Run(ctx context.Context) error {
 	if kube.WaitForSync(ctx, l.Configuration...) != nil {
-		return nil //nolint:nilerr // ctx has ended: it has no other error
+		return nil // ctx has ended: it has no other error
 	}
 	l.expect()
 	if kube.WaitForSync(ctx, l.Sources...) != nil {
-		return nil //nolint:nilerr // ctx has ended: it has no other error
+		return nil // ctx has ended: it has no other error
 	}
 	l.Log.Info("objects are known")
 	select {
