@@ -71,40 +71,41 @@ func isForeign(err error) bool {
 }
 
 // replace is one transaction. Kernels before 6.12 cannot change the timeout of an
-// entry, and none changes its value, so that those which are there are removed in it.
+// entry, and none changes its value. To remove one by its name fails, and with it the
+// transaction, if it has just expired. So where entries are there already, all are
+// removed and the others made again.
 func (f family) replace(c *nftables.Conn, present []Entry, pairs []pair, d time.Duration) error {
-	there := make(map[netip.Addr]bool, len(present))
-	for _, e := range present {
-		there[e.Address] = true
-	}
-	var stale, fresh []nftables.SetElement
+	entries := make([]Entry, 0, len(present)+len(pairs))
+	fresh := make(map[netip.Addr]bool, len(pairs))
 	for _, p := range pairs {
-		key := p.address.AsSlice()
-		if there[p.address] {
-			stale = append(stale, nftables.SetElement{Key: key})
-		}
-		fresh = append(fresh, nftables.SetElement{Key: key, Val: p.former.AsSlice(), Timeout: d})
+		entries = append(entries, Entry{Address: p.address, Former: p.former, Left: d})
+		fresh[p.address] = true
 	}
+	rest := slices.DeleteFunc(slices.Clone(present), func(e Entry) bool { return fresh[e.Address] })
 	r := f.ruleset(tableName)
 	if err := r.install(c); err != nil {
 		return err
 	}
-	if err := chunked(r.former, stale, c.SetDeleteElements); err != nil {
-		return err
+	if len(rest) < len(present) {
+		c.FlushSet(r.former)
+		entries = append(entries, rest...)
 	}
-	if err := chunked(r.former, fresh, c.SetAddElements); err != nil {
-		return err
-	}
-	return c.Flush()
+	return add(c, r.former, entries)
 }
 
-func chunked(s *nftables.Set, elements []nftables.SetElement, add func(*nftables.Set, []nftables.SetElement) error) error {
-	for chunk := range slices.Chunk(elements, perMessage) {
-		if err := add(s, chunk); err != nil {
+// add ends a transaction with entries.
+func add(c *nftables.Conn, to *nftables.Set, entries []Entry) error {
+	for chunk := range slices.Chunk(entries, perMessage) {
+		elements := make([]nftables.SetElement, len(chunk))
+		for i, e := range chunk {
+			left := max(e.Left, time.Millisecond) // nothing would be for ever
+			elements[i] = nftables.SetElement{Key: e.Address.AsSlice(), Val: e.Former.AsSlice(), Timeout: left}
+		}
+		if err := c.SetAddElements(to, elements); err != nil {
 			return err
 		}
 	}
-	return nil
+	return c.Flush()
 }
 
 // remove removes entries, or the whole table if none remains.
@@ -114,19 +115,17 @@ func (f family) remove(s *socket, gone func(Entry) bool) error {
 		if err != nil || !exists {
 			return err
 		}
-		var elements []nftables.SetElement
-		for _, e := range present {
-			if gone(e) {
-				elements = append(elements, nftables.SetElement{Key: e.Address.AsSlice()})
-			}
-		}
+		rest := slices.DeleteFunc(slices.Clone(present), gone)
 		r := f.ruleset(tableName)
-		if len(elements) == len(present) {
+		if len(rest) == 0 {
 			c.DelTable(r.table)
-		} else if err := chunked(r.former, elements, c.SetDeleteElements); err != nil {
-			return err
+			return c.Flush()
 		}
-		return c.Flush()
+		if len(rest) == len(present) {
+			return nil
+		}
+		c.FlushSet(r.former)
+		return add(c, r.former, rest)
 	}))
 }
 

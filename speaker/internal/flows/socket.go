@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// sendBuffer is enough for a transaction that removes and adds the entries it
-	// may: the kernel takes a transaction whole or not at all.
-	sendBuffer = 2 << 20
+	// sendBuffer is enough for a transaction that makes a hundred thousand entries:
+	// the kernel takes a transaction whole or not at all.
+	sendBuffer = 8 << 20
 	// tries bounds how often a request is begun again.
 	tries = 3
 )
