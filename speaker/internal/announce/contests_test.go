@@ -85,6 +85,20 @@ func (f *fakeLAN) questions() []int {
 // with one address, and asked nobody for it.
 func contested(t *testing.T, policy ContestPolicy, f func(s *speaker, c *Contests, lan *fakeLAN)) {
 	t.Helper()
+	contestedSince(t, policy, func(s *speaker, lan *fakeLAN) {
+		s.settle()
+		s.expectAnnounced("192.0.2.1")
+		if asked := lan.questions(); asked != nil {
+			t.Errorf("a speaker that starts asks %v, want nothing: others may be taken over", asked)
+		}
+		s.events.take()
+		f(s, s.Contests, lan)
+	})
+}
+
+// contestedSince does the same with one that has not settled.
+func contestedSince(t *testing.T, policy ContestPolicy, f func(s *speaker, lan *fakeLAN)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		var contests *Contests
 		s := newSpeaker(t, "a", newFakeStatusAPI(), func(c *Config) {
@@ -106,13 +120,7 @@ func contested(t *testing.T, policy ContestPolicy, f func(s *speaker, c *Contest
 		defer s.start()()
 		fill(s.inventory, "a")
 		add(s.inventory, "old", "192.0.2.1")
-		s.settle()
-		s.expectAnnounced("192.0.2.1")
-		if asked := lan.questions(); asked != nil {
-			t.Errorf("a speaker that starts asks %v, want nothing: others may be taken over", asked)
-		}
-		s.events.take()
-		f(s, contests, lan)
+		f(s, lan)
 	})
 }
 
@@ -126,6 +134,35 @@ func (s *speaker) expectContested(want string) {
 	if err := testutil.GatherAndCompare(s.registry, strings.NewReader(text), "herald_layer2_contested"); err != nil {
 		s.t.Error(err)
 	}
+}
+
+// A speaker that has just started takes over from one that dies then, and asks nobody: the
+// address may have been announced for ages.
+func TestTakeoverJustAfterTheStart(t *testing.T) {
+	contestedSince(t, Defend, func(s *speaker, lan *fakeLAN) {
+		s.members.set("a", "b")
+		s.inventory.OnNode(nil, node("b"))
+		only := func(name string) {
+			ad := advertisement()
+			ad.Generation = time.Now().UnixNano()
+			ad.Spec.NodeSelectors = selecting(name)
+			s.inventory.OnL2Advertisement(nil, ad)
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+		}
+		only("b")
+		s.source.set()
+		close(s.links.ready)
+		close(s.members.settled)
+		time.Sleep(announcedWithin / 2)
+		synctest.Wait()
+		s.expectAnnounced()
+		only("a")
+		s.expectAnnounced("192.0.2.1")
+		if asked := lan.questions(); asked != nil {
+			t.Errorf("asked %v, want nothing: nobody is to wait", asked)
+		}
+	})
 }
 
 // The first announcement of an address waits for the answer of the LAN, and no longer.

@@ -143,7 +143,7 @@ func (r *reporter) record(a netip.Addr, v *plan.Verdict) {
 	if len(outcomes) == 0 {
 		delete(r.records, a)
 	} else {
-		r.records[a] = record{v.Announce, v.Interfaces, outcomes, electedSince(&old, v)}
+		r.records[a] = record{v.Announce, v.Interfaces, outcomes, r.electedSince(&old, v)}
 	}
 	for _, o := range old.outcomes {
 		r.touch(o.service)
@@ -157,9 +157,10 @@ func (r *reporter) record(a netip.Addr, v *plan.Verdict) {
 	}
 }
 
-// electedSince returns since when the address of a verdict has had an owner.
-func electedSince(old *record, v *plan.Verdict) int64 {
-	if v.Owner == "" || old.owner() != "" {
+// electedSince returns since when the address of a verdict has had an owner. What has one
+// when this process begins has long had it, for all that is known.
+func (r *reporter) electedSince(old *record, v *plan.Verdict) int64 {
+	if v.Owner == "" || old.owner() != "" || !r.began {
 		return old.elected
 	}
 	return time.Now().UnixMilli()
