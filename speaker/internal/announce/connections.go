@@ -164,10 +164,7 @@ func (c *Connections) take(from map[netip.Addr]netip.Addr) {
 // lead keeps the connections of addresses that go elsewhere, or are there, and that have been
 // at the nodes given before they came here.
 func (c *Connections) lead(on map[netip.Addr]netip.Addr) {
-	c.mu.Lock()
-	maps.DeleteFunc(on, func(a, node netip.Addr) bool { return c.kept[a].former == node })
-	c.mu.Unlock()
-	c.keep(on, c.Lifetime)
+	c.keepIf(on, c.Lifetime, func(now, node netip.Addr) bool { return now != node })
 }
 
 // keeping says whether packets to any address are passed on.
@@ -192,22 +189,21 @@ func (c *Connections) keeps(a netip.Addr) bool {
 // this node's own answers have followed, packets of connections that have begun there may
 // come here. What leads elsewhere remains: it belongs to a chain.
 func (c *Connections) giveAway(to map[netip.Addr]netip.Addr) {
-	c.mu.Lock()
-	maps.DeleteFunc(to, func(a, node netip.Addr) bool {
-		k, ok := c.kept[a]
-		return ok && k.former != node
-	})
-	c.mu.Unlock()
-	c.keep(to, formerLingers)
+	c.keepIf(to, formerLingers, func(now, node netip.Addr) bool { return !now.IsValid() || now == node })
 }
 
 // giveBack takes note of addresses that others give to nodes. Whoever has an address again
 // needs nothing passed on, and nothing may come back from there in a circle.
 func (c *Connections) giveBack(to map[netip.Addr]netip.Addr) {
+	c.keepIf(to, formerLingers, func(now, node netip.Addr) bool { return now == node })
+}
+
+// keepIf keeps those that wanted says, by where packets go now, if anywhere, and the node.
+func (c *Connections) keepIf(from map[netip.Addr]netip.Addr, d time.Duration, wanted func(now, node netip.Addr) bool) {
 	c.mu.Lock()
-	maps.DeleteFunc(to, func(a, node netip.Addr) bool { return c.kept[a].former != node })
+	maps.DeleteFunc(from, func(a, node netip.Addr) bool { return !wanted(c.kept[a].former, node) })
 	c.mu.Unlock()
-	c.keep(to, formerLingers)
+	c.keep(from, d)
 }
 
 func (c *Connections) keep(from map[netip.Addr]netip.Addr, d time.Duration) {

@@ -319,7 +319,7 @@ func TestConnectionsAreKeptAtTheStart(t *testing.T) {
 		k.settle()
 		mine := k.layer2.addresses()
 		if len(mine) < len(held) {
-			t.Fatalf("%v are announced here, and %v are held for this node", mine, held)
+			k.t.Fatalf("%v are announced here, and %v are held for this node", mine, held)
 		}
 		k.table.expect(t, keptFromB(held, nil)...)
 

@@ -104,21 +104,24 @@ func (l *Loop) tookOver(addresses []netip.Addr) map[netip.Addr]lb.NodeName {
 	if l.Failback == Never {
 		return by
 	}
-	for a, owner := range l.ownersInAbsence(addresses) {
+	if len(addresses) == 0 {
+		return by
+	}
+	owners := l.ownersInAbsence()
+	for _, a := range addresses {
 		if by[a] == "" && !l.Connections.keeps(a) {
-			by[a] = owner
+			by[a] = owners[a]
 		}
 	}
 	return by
 }
 
-// ownersInAbsence returns who has the addresses as long as this node does not take part.
-func (l *Loop) ownersInAbsence(addresses []netip.Addr) map[netip.Addr]lb.NodeName {
+// ownersInAbsence returns who has each address as long as this node does not take part.
+func (l *Loop) ownersInAbsence() map[netip.Addr]lb.NodeName {
 	in := l.input()
 	in.Members = l.others()
-	owners := make(map[netip.Addr]lb.NodeName)
-	if len(in.Members) == 0 || len(addresses) == 0 {
-		return owners
+	if len(in.Members) == 0 {
+		return nil
 	}
 	absence := plan.NewOwnership()
 	absence.Use(plan.NewView(in))
@@ -126,12 +129,9 @@ func (l *Loop) ownersInAbsence(addresses []netip.Addr) map[netip.Addr]lb.NodeNam
 		home, holder := l.claimantsAmong(a, in.Members)
 		absence.Put(a, l.Inventory.sharers(a), home, holder)
 	}
-	all := make(map[netip.Addr]lb.NodeName)
+	owners := make(map[netip.Addr]lb.NodeName)
 	for a, v := range absence.Settle(l.Inventory.sharers) {
-		all[a] = v.Owner
-	}
-	for _, a := range addresses {
-		owners[a] = all[a]
+		owners[a] = v.Owner
 	}
 	return owners
 }
@@ -174,15 +174,10 @@ func (l *Loop) hopTo(node lb.NodeName, is4 bool) netip.Addr {
 
 // onLink says whether an address is in a subnet of an interface that this node announces on.
 func (l *Loop) onLink(a netip.Addr) bool {
-	for _, i := range l.Links.Snapshot() {
-		if _, announces := l.interfaces[i.Name]; !announces {
-			continue
-		}
-		for _, p := range subnetsOf(&i) {
-			if p.Contains(a) {
-				return true
-			}
-		}
-	}
-	return false
+	return contains(l.subnetsOn(l.announcesOn), a)
+}
+
+func (l *Loop) announcesOn(name string) bool {
+	_, ok := l.interfaces[name]
+	return ok
 }

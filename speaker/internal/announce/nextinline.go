@@ -65,7 +65,7 @@ func among(interfaces []string, name string) bool {
 func (l *Loop) linksWith(owner lb.NodeName, theirs []netip.Prefix, a netip.Addr, allowed func(string) bool) []string {
 	var near, same []string
 	for _, i := range l.Links.Snapshot() {
-		if _, announces := l.interfaces[i.Name]; !announces || !allowed(i.Name) {
+		if !l.announcesOn(i.Name) || !allowed(i.Name) {
 			continue
 		}
 		for _, p := range subnetsOf(&i) {
@@ -95,6 +95,21 @@ func subnetsOf(i *link.Interface) []netip.Prefix {
 	return subnets
 }
 
+// subnetsOn returns the subnets of those interfaces.
+func (l *Loop) subnetsOn(those func(name string) bool) []netip.Prefix {
+	var subnets []netip.Prefix
+	for _, i := range l.Links.Snapshot() {
+		if those(i.Name) {
+			subnets = append(subnets, subnetsOf(&i)...)
+		}
+	}
+	return subnets
+}
+
+func contains(subnets []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(subnets, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
 func (l *Loop) addressesOfNode(name lb.NodeName) []netip.Addr {
 	i := slices.IndexFunc(l.nodes, func(n lb.Node) bool { return n.Name == name })
 	if i < 0 {
@@ -106,17 +121,11 @@ func (l *Loop) addressesOfNode(name lb.NodeName) []netip.Addr {
 // witnesses returns addresses of live nodes that the kernels there answer for on the links
 // of the subject, the owner's first: who hears one of them is heard.
 func (l *Loop) witnesses(s subject) []layer2.Announcement {
-	var subnets []netip.Prefix
-	for _, i := range l.Links.Snapshot() {
-		if slices.Contains(s.Interfaces, i.Name) {
-			subnets = append(subnets, subnetsOf(&i)...)
-		}
-	}
+	subnets := l.subnetsOn(func(i string) bool { return slices.Contains(s.Interfaces, i) })
 	var found []layer2.Announcement
 	take := func(addresses []netip.Addr) {
 		for _, a := range addresses {
-			onLink := slices.ContainsFunc(subnets, func(p netip.Prefix) bool { return p.Contains(a) })
-			if onLink && len(found) < witnessesEnough {
+			if len(found) < witnessesEnough && contains(subnets, a) {
 				found = append(found, layer2.Announcement{Address: a, Interfaces: s.Interfaces})
 			}
 		}

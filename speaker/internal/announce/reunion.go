@@ -4,10 +4,12 @@ package announce
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/speaker/internal/layer2"
 )
 
@@ -115,19 +117,10 @@ func (l *Loop) mayBeMissed(x *layer2.Interface, now time.Time) bool {
 
 // reachesNodes says whether other nodes are on the link of an interface.
 func (l *Loop) reachesNodes(name string) bool {
-	for _, i := range l.Links.Snapshot() {
-		if i.Name != name {
-			continue
-		}
-		for _, p := range subnetsOf(&i) {
-			for n := range l.nodes {
-				if l.nodes[n].Name != l.Node && slices.ContainsFunc(l.nodes[n].Addresses, p.Contains) {
-					return true
-				}
-			}
-		}
-	}
-	return false
+	subnets := l.subnetsOn(func(i string) bool { return i == name })
+	return slices.ContainsFunc(l.nodes, func(n lb.Node) bool {
+		return n.Name != l.Node && slices.ContainsFunc(n.Addresses, func(a netip.Addr) bool { return contains(subnets, a) })
+	})
 }
 
 // release ends what holdBack does, when this node knows who has its addresses.
@@ -197,9 +190,10 @@ func (l *Loop) sampleOfOurs() []layer2.Announcement {
 // hears one of them is heard.
 func (l *Loop) nodesOnLinks() []layer2.Announcement {
 	var found []layer2.Announcement
+	subnets := l.subnetsOn(l.announcesOn)
 	for i := range l.nodes {
 		for _, a := range l.nodes[i].Addresses {
-			if l.nodes[i].Name != l.Node && len(found) < witnessesEnough && l.onLink(a) {
+			if l.nodes[i].Name != l.Node && len(found) < witnessesEnough && contains(subnets, a) {
 				found = append(found, layer2.Announcement{Address: a})
 			}
 		}
