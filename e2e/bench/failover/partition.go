@@ -73,7 +73,7 @@ func (w *world) divide(ctx context.Context, fault string, turn int) (discord tim
 	if err := w.separate(ctx, fault, turn); err != nil {
 		return 0, 0, errors.Join(err, w.lab.Heal(ctx))
 	}
-	pause(ctx, divided)
+	await.Pause(ctx, divided)
 	late := time.Now().Add(-quiet / 2)
 	for _, addr := range addrs {
 		if len(chorus.Voices(addr, late)) > 1 {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/herald-lb/herald/e2e/internal/await"
 	"github.com/herald-lb/herald/e2e/internal/probe"
 	"github.com/herald-lb/herald/e2e/internal/wire"
 	"github.com/herald-lb/herald/e2e/lab"
@@ -167,9 +168,9 @@ func (w *world) connect(a netip.Addr) probe.Ask {
 func (t *trial) awaitAnswers(ctx context.Context, least time.Duration) error {
 	const enough = 20
 	begin := time.Now()
-	pause(ctx, least)
+	await.Pause(ctx, least)
 	for {
-		pause(ctx, calm)
+		await.Pause(ctx, calm)
 		missing := netip.Addr{}
 		for i, p := range t.probes {
 			if len(p.Since(time.Now().Add(-calm))) < enough {
@@ -192,13 +193,4 @@ func (t *trial) explain(addr netip.Addr) error {
 	seen, err2 := w.client.MACOf(addr)
 	return fmt.Errorf("%s is not answered for %s; victim %s; on the LAN %v answer (error %w); the client has it at %s %v (error %w)",
 		addr, outage, t.victim.Name(), macs, err, w.nodeOf[seen.String()], seen, err2)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package await waits for what shows itself only to those who look again and again.
+// Package await waits: for what shows itself only to those who look again and again, or for
+// a time.
 package await
 
 import (
@@ -26,5 +27,15 @@ func Until(ctx context.Context, limit, pace time.Duration, condition func() erro
 			return err
 		case <-tick.C:
 		}
+	}
+}
+
+// Pause returns after a time, or when ctx ends.
+func Pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/herald-lb/herald/e2e/internal/await"
 )
 
 const (
@@ -35,7 +37,7 @@ func (c *connection) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		conn, err := c.dial(ctx)
 		if err != nil { // a request counts that
-			pause(ctx, retry)
+			await.Pause(ctx, retry)
 			continue
 		}
 		begin := time.Now()
@@ -67,7 +69,7 @@ func (c *connection) converse(ctx context.Context, conn net.Conn) error {
 			return err
 		}
 		c.answered()
-		pause(ctx, rhythm)
+		await.Pause(ctx, rhythm)
 	}
 	return nil
 }
@@ -92,13 +94,4 @@ func (c *connection) state() (heard time.Time, broken []Loss) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.heard, c.broken // which is only appended to
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }
