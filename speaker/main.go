@@ -62,7 +62,7 @@ func assemble(f *flags, begun *beginning, log *slog.Logger) ([]run.Task, error) 
 		return nil, err
 	}
 	links := link.New(log)
-	events := kube.NewEventWriter(client, eventSource, f.node, log)
+	events := newEvents(f, client, log)
 	inventory := announce.NewInventory(f.class)
 	inventory.Drain = f.drain
 	contests := announce.NewContests(announce.ContestsConfig{Policy: f.contested, Inventory: inventory, Events: events, Log: log})

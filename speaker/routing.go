@@ -53,6 +53,12 @@ func newStatuses(f *flags, c *kube.Client, log *slog.Logger) statuses {
 	}
 }
 
+func newEvents(f *flags, c *kube.Client, log *slog.Logger) *kube.EventWriter {
+	events := kube.NewEventWriter(c, eventSource, f.node, log)
+	events.Patience = announce.Unhurried
+	return events
+}
+
 // farewell returns a task that does nothing until it is stopped. Then it asks all peers
 // to prefer other nodes, and gives them that long to do so, before the sessions end.
 // Peers that help a graceful restart are left alone: this process is expected back.

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -166,6 +167,27 @@ func TestEventWriterWritesInOrderThroughItsGate(t *testing.T) {
 	if passed.Load() != 2 {
 		t.Errorf("gate passed %d times, want once for each event", passed.Load())
 	}
+}
+
+func TestEventWriterIsPatient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := NewEventWriter(nil, "c", "", slog.New(slog.DiscardHandler))
+		w.Patience = time.Second
+		ctx, cancel := context.WithCancel(t.Context())
+		due := make(chan time.Time, 2)
+		w.Gate = func(context.Context) {
+			due <- time.Now()
+			cancel() // nothing is written
+		}
+		written := time.Now()
+		w.Write(Event{Service: lb.ServiceName{Namespace: "shop", Name: "web"}})
+		if err := w.Run(ctx); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if waited := (<-due).Sub(written); waited != w.Patience {
+			t.Errorf("an event was due after %s, want %s", waited, w.Patience)
+		}
+	})
 }
 
 // TestEventWriterHurriesWhenManyWait has a gate that never opens: Events wait behind it

@@ -48,6 +48,9 @@ type EventWriter struct {
 	// Gate, when set before Run, is called ahead of a write and may wait until ctx ends,
 	// so that Events give way to more urgent writes, unless very many wait already.
 	Gate func(ctx context.Context)
+	// Patience is how long Events wait for what is more urgent than any of them. It is set
+	// before Run.
+	Patience time.Duration
 
 	bell chan struct{}
 
@@ -104,10 +107,21 @@ func (w *EventWriter) Run(ctx context.Context) error {
 			return nil
 		case <-w.bell:
 		}
+		w.wait(ctx)
 		taken := w.take()
 		for n, e := range taken {
 			w.pass(ctx, e, len(taken)-n)
 		}
+	}
+}
+
+// wait has Patience.
+func (w *EventWriter) wait(ctx context.Context) {
+	timer := time.NewTimer(w.Patience)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
 	}
 }
 

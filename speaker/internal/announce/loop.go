@@ -406,10 +406,11 @@ func (l *Loop) decide(addresses map[netip.Addr]struct{}) {
 	for a, verdict := range l.ownership.Settle(l.Inventory.sharers) {
 		round = append(round, decided{a, verdict})
 	}
-	l.keepConnections(round)
+	keepOthers := l.keepConnections(round)
 	for i := range round {
 		l.apply(round[i].address, &round[i].verdict)
 	}
+	keepOthers()
 }
 
 func (l *Loop) apply(a netip.Addr, verdict *plan.Verdict) {

@@ -15,16 +15,21 @@ type decided struct {
 	verdict plan.Verdict
 }
 
+// passages say through which nodes the connections of addresses pass.
+type passages map[netip.Addr]lb.NodeName
+
 // keepConnections has packets of connections passed on to the nodes that had addresses
-// which come here, before anybody is told that they do.
-func (l *Loop) keepConnections(round []decided) {
+// which come here, before anybody is told that they do, and on from here to where those
+// of addresses are that go. What it returns does the rest, for addresses that others have
+// and get: that has time until this node's own are announced.
+func (l *Loop) keepConnections(round []decided) (rest func()) {
 	if !l.keepsConnections() {
-		return
+		return func() {}
 	}
 	var came []netip.Addr
 	keeping := l.Connections.keeping()
-	from, gone, back := make(map[netip.Addr]lb.NodeName), make(map[netip.Addr]lb.NodeName), make(map[netip.Addr]lb.NodeName)
-	on := make(map[netip.Addr]lb.NodeName)
+	from, on, gone := make(passages), make(passages), make(passages)
+	onElsewhere, back := make(passages), make(passages)
 	for i := range round {
 		a, v := round[i].address, &round[i].verdict
 		rec := l.reporter.records[a]
@@ -37,15 +42,18 @@ func (l *Loop) keepConnections(round []decided) {
 		}
 		after := l.trails.after(a, l.Node)
 		switch {
-		case v.Announce && !rec.announced && owner != "":
+		case v.Announce && rec.announced:
+		case v.Announce && owner != "":
 			from[a] = owner
-		case v.Announce && !rec.announced:
+		case v.Announce:
 			came = append(came, a)
-		case !v.Announce && after != "":
+		case after != "" && rec.announced:
 			on[a] = after
-		case !v.Announce && rec.announced:
+		case after != "":
+			onElsewhere[a] = after
+		case rec.announced:
 			gone[a] = v.Owner
-		case !v.Announce && keeping:
+		case keeping && l.Connections.keeps(a):
 			back[a] = v.Owner
 		}
 	}
@@ -55,7 +63,10 @@ func (l *Loop) keepConnections(round []decided) {
 	l.Connections.take(l.hops(from))
 	l.Connections.lead(l.hops(on))
 	l.Connections.giveAway(l.hops(gone))
-	l.Connections.giveBack(l.hops(back))
+	return func() {
+		l.Connections.lead(l.hops(onElsewhere))
+		l.Connections.giveBack(l.hops(back))
+	}
 }
 
 // renew announces everything again: others have missed this node, and may have taken over
@@ -84,8 +95,8 @@ func (l *Loop) others() map[lb.NodeName]struct{} {
 }
 
 // claimedBy returns which of those nodes claim the addresses, where their claims count.
-func (l *Loop) claimedBy(nodes map[lb.NodeName]struct{}, addresses []netip.Addr) map[netip.Addr]lb.NodeName {
-	claimed := make(map[netip.Addr]lb.NodeName)
+func (l *Loop) claimedBy(nodes map[lb.NodeName]struct{}, addresses []netip.Addr) passages {
+	claimed := make(passages)
 	for _, a := range addresses {
 		_, holder := l.claimantsAmong(a, nodes)
 		if _, ok := nodes[holder]; ok {
@@ -99,7 +110,7 @@ func (l *Loop) claimedBy(nodes map[lb.NodeName]struct{}, addresses []netip.Addr)
 // whoever claims them. What was taken over a moment ago may not have been heard of. Under
 // failback Never that has been waited for; else it is whoever would have done so, but not
 // where that would end what is passed on by right.
-func (l *Loop) tookOver(addresses []netip.Addr) map[netip.Addr]lb.NodeName {
+func (l *Loop) tookOver(addresses []netip.Addr) passages {
 	by := l.claimedBy(l.others(), addresses)
 	if l.Failback == Never {
 		return by
@@ -138,7 +149,7 @@ func (l *Loop) ownersInAbsence() map[netip.Addr]lb.NodeName {
 
 // hops returns the addresses of those nodes, of the same family and on a link of this one,
 // and leaves out what has none.
-func (l *Loop) hops(nodes map[netip.Addr]lb.NodeName) map[netip.Addr]netip.Addr {
+func (l *Loop) hops(nodes passages) map[netip.Addr]netip.Addr {
 	type family struct {
 		node lb.NodeName
 		is4  bool

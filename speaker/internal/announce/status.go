@@ -25,6 +25,10 @@ const (
 	// a node thousands of statuses are written by each of the others; clients are
 	// served meanwhile, and nobody is in a hurry.
 	statusWriters = 4
+	// Unhurried is how long what is told to the API server waits. When addresses move, it
+	// comes after the clients, whose processor time it may well share; and a status of what
+	// moves to and fro need not be written at all.
+	Unhurried = 250 * time.Millisecond
 	// driftDelay is how long what the informer shows may lag behind our own writes.
 	driftDelay = 2 * time.Second
 
@@ -124,7 +128,7 @@ func (s *Statuses) Announce(service lb.ServiceName, items []string) {
 	old, ok := s.wanted[service]
 	if !ok || !sameInterfaces(old.items, items) {
 		s.wanted[service] = s.want(items)
-		s.enqueue(service, 0)
+		s.enqueue(service, Unhurried)
 	}
 }
 
@@ -134,7 +138,7 @@ func (s *Statuses) Withdraw(service lb.ServiceName) {
 	defer s.mu.Unlock()
 	if _, ok := s.wanted[service]; ok {
 		delete(s.wanted, service)
-		s.enqueue(service, 0)
+		s.enqueue(service, Unhurried)
 	}
 }
 

@@ -86,6 +86,22 @@ func TestStatusFollowsAnnouncement(t *testing.T) {
 	})
 }
 
+// An address that moves to and fro is not worth a write, and none is made while clients
+// may still be waiting.
+func TestStatusesAreUnhurried(t *testing.T) {
+	withStatuses(t, nothing, func(s *Statuses, api *fakeStatusAPI) {
+		s.Complete()
+		synctest.Wait() // until it runs
+		s.Announce(web, nil)
+		time.Sleep(Unhurried - time.Millisecond)
+		synctest.Wait()
+		expectRequests(t, api)
+		s.Withdraw(web)
+		quiesce()
+		expectRequests(t, api)
+	})
+}
+
 // A change that is taken back before it is written costs nothing.
 func TestOnlyTheLatestIsWritten(t *testing.T) {
 	withStatuses(t, nothing, func(s *Statuses, api *fakeStatusAPI) {

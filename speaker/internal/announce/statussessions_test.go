@@ -54,6 +54,7 @@ func withBGPStatuses(t *testing.T, found []*v1beta1.ServiceBGPStatus, f func(s *
 		group.Go(func() { _ = s.Run(ctx) })
 		f(s, func(patches int, want ...string) {
 			t.Helper()
+			time.Sleep(Unhurried) // fake
 			synctest.Wait()
 			lines, n := api.sessions()
 			if diff := cmp.Diff(append([]string{}, want...), lines); diff != "" || n != patches {
@@ -111,6 +112,7 @@ func TestRevisionsArePaced(t *testing.T) {
 			s.Announce(lb.ServiceName{Namespace: "default", Name: fmt.Sprint("s-", i)}, []string{"left"})
 		}
 		s.Diagnose(nil)
+		time.Sleep(Unhurried) // fake
 		synctest.Wait()
 		api.sessions()
 		limit := func(after time.Duration) int { return revisionBurst + int(after.Seconds()*revisionRate) + 1 }

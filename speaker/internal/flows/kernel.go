@@ -38,6 +38,24 @@ func (f family) probe(s *socket) error {
 	}))
 }
 
+// among returns the pairs of this family.
+func (f family) among(pairs []pair) []pair {
+	return slices.DeleteFunc(slices.Clone(pairs), func(p pair) bool { return p.address.BitLen() != f.bits() })
+}
+
+// create adds the making of entries to a transaction. It fails with the transaction if
+// there is one that leads elsewhere.
+func (f family) create(c *nftables.Conn, pairs []pair, d time.Duration) error {
+	if f.unusable != nil {
+		return f.unusable
+	}
+	r := f.ruleset(tableName)
+	if err := r.install(c); err != nil {
+		return err
+	}
+	return add(c, r.former, entriesOf(pairs, d))
+}
+
 // keep makes or replaces entries.
 func (f family) keep(s *socket, pairs []pair, d time.Duration) error {
 	if f.unusable != nil {
@@ -75,10 +93,9 @@ func isForeign(err error) bool {
 // transaction, if it has just expired. So where entries are there already, all are
 // removed and the others made again.
 func (f family) replace(c *nftables.Conn, present []Entry, pairs []pair, d time.Duration) error {
-	entries := make([]Entry, 0, len(present)+len(pairs))
+	entries := entriesOf(pairs, d)
 	fresh := make(map[netip.Addr]bool, len(pairs))
 	for _, p := range pairs {
-		entries = append(entries, Entry{Address: p.address, Former: p.former, Left: d})
 		fresh[p.address] = true
 	}
 	rest := slices.DeleteFunc(slices.Clone(present), func(e Entry) bool { return fresh[e.Address] })
@@ -90,10 +107,21 @@ func (f family) replace(c *nftables.Conn, present []Entry, pairs []pair, d time.
 		c.FlushSet(r.former)
 		entries = append(entries, rest...)
 	}
-	return add(c, r.former, entries)
+	if err := add(c, r.former, entries); err != nil {
+		return err
+	}
+	return c.Flush()
 }
 
-// add ends a transaction with entries.
+func entriesOf(pairs []pair, d time.Duration) []Entry {
+	entries := make([]Entry, len(pairs))
+	for i, p := range pairs {
+		entries[i] = Entry{Address: p.address, Former: p.former, Left: d}
+	}
+	return entries
+}
+
+// add adds entries to a transaction.
 func add(c *nftables.Conn, to *nftables.Set, entries []Entry) error {
 	for chunk := range slices.Chunk(entries, perMessage) {
 		elements := make([]nftables.SetElement, len(chunk))
@@ -105,28 +133,44 @@ func add(c *nftables.Conn, to *nftables.Set, entries []Entry) error {
 			return err
 		}
 	}
-	return c.Flush()
+	return nil
 }
 
-// remove removes entries, or the whole table if none remains.
-func (f family) remove(s *socket, gone func(Entry) bool) error {
-	return f.explain("remove entries", s.try(func(c *nftables.Conn) error {
+// remove removes entries, or the whole table if none remains, and returns those that were
+// there.
+func (f family) remove(s *socket, gone func(Entry) bool) (removed []Entry, err error) {
+	err = s.try(func(c *nftables.Conn) error {
 		present, exists, err := f.list(c)
 		if err != nil || !exists {
 			return err
 		}
-		rest := slices.DeleteFunc(slices.Clone(present), gone)
+		var rest []Entry
+		removed = nil
+		for _, e := range present {
+			if gone(e) {
+				removed = append(removed, e)
+			} else {
+				rest = append(rest, e)
+			}
+		}
 		r := f.ruleset(tableName)
 		if len(rest) == 0 {
 			c.DelTable(r.table)
 			return c.Flush()
 		}
-		if len(rest) == len(present) {
+		if len(removed) == 0 {
 			return nil
 		}
 		c.FlushSet(r.former)
-		return add(c, r.former, rest)
-	}))
+		if err := add(c, r.former, rest); err != nil {
+			return err
+		}
+		return c.Flush()
+	})
+	if err != nil {
+		return nil, f.explain("remove entries", err)
+	}
+	return removed, nil
 }
 
 // list returns the entries, and whether there is a table at all. The kernel gives a

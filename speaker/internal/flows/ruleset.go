@@ -21,8 +21,6 @@ const (
 const register = unix.NFT_REG_1
 
 const (
-	// mapID names the map inside of a transaction, where its name is not known yet.
-	mapID = 1
 	// tcpFlags is where the flags are in the TCP header (RFC 9293, section 3.1).
 	tcpFlags = 13
 	tcpSYN   = 0x02
@@ -35,16 +33,17 @@ type family struct {
 	destination uint32 // offset of the destination address in the header
 	lifetime    uint32 // offset of the TTL or hop limit
 	module      string // of the kernel, which has the dup expression
+	mapID       uint32 // names the map inside of a transaction, where its name may not be known yet
 
 	unusable error // why the kernel cannot do it; nil if it can
 }
 
 func ipv4() family {
-	return family{nftables: nftables.TableFamilyIPv4, address: nftables.TypeIPAddr, destination: 16, lifetime: 8, module: "nft_dup_ipv4"}
+	return family{nftables: nftables.TableFamilyIPv4, address: nftables.TypeIPAddr, destination: 16, lifetime: 8, module: "nft_dup_ipv4", mapID: 4}
 }
 
 func ipv6() family {
-	return family{nftables: nftables.TableFamilyIPv6, address: nftables.TypeIP6Addr, destination: 24, lifetime: 7, module: "nft_dup_ipv6"}
+	return family{nftables: nftables.TableFamilyIPv6, address: nftables.TypeIP6Addr, destination: 24, lifetime: 7, module: "nft_dup_ipv6", mapID: 6}
 }
 
 // bits is the length of an address.
@@ -60,7 +59,7 @@ type ruleset struct {
 func (f family) ruleset(name string) ruleset {
 	table := &nftables.Table{Name: name, Family: f.nftables}
 	return ruleset{family: f, table: table, former: &nftables.Set{
-		ID: mapID, Table: table, Name: mapName,
+		ID: f.mapID, Table: table, Name: mapName,
 		IsMap: true, HasTimeout: true, KeyType: f.address, DataType: f.address,
 	}}
 }
@@ -108,7 +107,7 @@ func (r ruleset) unknown(chain string) []expr.Any {
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{unix.IPPROTO_TCP}},
 		r.loadDestination(),
-		&expr.Lookup{SourceRegister: register, SetName: mapName, SetID: mapID},
+		&expr.Lookup{SourceRegister: register, SetName: mapName, SetID: r.former.ID},
 		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: tcpFlags, Len: 1},
 		masked([]byte{tcpSYN}),
 		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{0}},
@@ -125,7 +124,7 @@ func (r ruleset) duplicate() []expr.Any {
 		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: r.family.lifetime, Len: 1},
 		&expr.Cmp{Op: expr.CmpOpGt, Register: register, Data: []byte{1}},
 		r.loadDestination(),
-		&expr.Lookup{SourceRegister: register, DestRegister: register, IsDestRegSet: true, SetName: mapName, SetID: mapID},
+		&expr.Lookup{SourceRegister: register, DestRegister: register, IsDestRegSet: true, SetName: mapName, SetID: r.former.ID},
 		&expr.Dup{RegAddr: register},
 	}, drop(passedName)...)
 }

@@ -32,19 +32,21 @@ type socket struct {
 func (s *socket) try(request func(*nftables.Conn) error) error {
 	var err error
 	for range tries {
-		if s.conn == nil {
-			s.conn, err = dial()
-		}
-		if err == nil {
-			err = request(s.conn)
-		}
-		if err == nil {
-			return nil
-		}
-		_ = s.close()
-		if errors.Is(err, unix.EPERM) {
+		if err = s.once(request); err == nil || errors.Is(err, unix.EPERM) {
 			break
 		}
+	}
+	return err
+}
+
+func (s *socket) once(request func(*nftables.Conn) error) (err error) {
+	if s.conn == nil {
+		if s.conn, err = dial(); err != nil {
+			return err
+		}
+	}
+	if err = request(s.conn); err != nil {
+		_ = s.close()
 	}
 	return err
 }

@@ -65,7 +65,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 func TestFamilyThatTheKernelLacks(t *testing.T) {
 	lacking := ipv6()
 	lacking.unusable = lacking.explain("try rules", unix.ENOENT)
-	table := &Table{families: []family{lacking}}
+	table := &Table{families: []family{lacking}, taken: make(map[netip.Addr]time.Time)}
 	defer table.Close()
 	err := table.Keep(map[netip.Addr]netip.Addr{
 		netip.MustParseAddr("2001:db8::100"): netip.MustParseAddr("2001:db8::11"),

@@ -5,6 +5,7 @@ package flows
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/google/nftables"
 )
+
+// clearing is how long the kernel may take to clear an entry away that has expired.
+const clearing = time.Second
 
 // Entry says where this node's kernel passes on packets of unknown TCP
 // connections.
@@ -33,8 +37,10 @@ type Count struct {
 type Table struct {
 	families []family // not modified after Open
 
-	mu     sync.Mutex // guards socket; and one change at a time: each reads before it writes
+	mu     sync.Mutex // guards what follows; and one change at a time
 	socket socket
+	// taken are the addresses that there may be entries of, and until when.
+	taken map[netip.Addr]time.Time
 }
 
 // Open checks that the kernel can pass on packets and that this process may make
@@ -43,7 +49,7 @@ type Table struct {
 // are removed. The error says what to do. A kernel that can do only one
 // of IPv4 and IPv6 is good enough; Keep refuses the other then.
 func Open() (*Table, error) {
-	t := &Table{families: []family{ipv4(), ipv6()}}
+	t := &Table{families: []family{ipv4(), ipv6()}, taken: make(map[netip.Addr]time.Time)}
 	var errs []error
 	for i := range t.families {
 		if err := t.families[i].probe(&t.socket); err != nil {
@@ -57,6 +63,11 @@ func Open() (*Table, error) {
 	if err := t.Prune(); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
+	entries, err := t.Entries()
+	if err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	t.expect(entries)
 	return t, nil
 }
 
@@ -84,8 +95,11 @@ func (t *Table) Keep(former map[netip.Addr]netip.Addr, d time.Duration) error {
 	pairs, errs := check(former)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.create(pairs, d) {
+		return errors.Join(errs...)
+	}
 	for _, f := range t.families {
-		mine := slices.DeleteFunc(slices.Clone(pairs), func(p pair) bool { return p.address.BitLen() != f.bits() })
+		mine := f.among(pairs)
 		if len(mine) == 0 {
 			continue
 		}
@@ -94,6 +108,43 @@ func (t *Table) Keep(former map[netip.Addr]netip.Addr, d time.Duration) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// create makes entries of both families in one transaction, without a look at what is
+// there, and says whether it did. Clients wait meanwhile. It is for addresses that there
+// are no entries of. Whatever it cannot do is done with more care.
+func (t *Table) create(pairs []pair, d time.Duration) bool {
+	now := time.Now()
+	maps.DeleteFunc(t.taken, func(_ netip.Addr, until time.Time) bool { return until.Before(now) })
+	fresh := len(pairs) <= perTransaction && !slices.ContainsFunc(pairs, func(p pair) bool {
+		_, taken := t.taken[p.address]
+		return taken
+	})
+	for _, p := range pairs {
+		t.taken[p.address] = now.Add(d + clearing)
+	}
+	if !fresh {
+		return false
+	}
+	return t.socket.once(func(c *nftables.Conn) error {
+		for _, f := range t.families {
+			if mine := f.among(pairs); len(mine) == 0 {
+				continue
+			} else if err := f.create(c, mine, d); err != nil {
+				return err
+			}
+		}
+		return c.Flush()
+	}) == nil
+}
+
+// expect takes note of entries that are there.
+func (t *Table) expect(entries []Entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range entries {
+		t.taken[e.Address] = time.Now().Add(e.Left + clearing)
+	}
 }
 
 // Entries returns what the kernel has, sorted by address.
@@ -163,7 +214,11 @@ func (t *Table) remove(gone func(Entry) bool) error {
 	defer t.mu.Unlock()
 	var errs []error
 	for _, f := range t.usable() {
-		errs = append(errs, f.remove(&t.socket, gone))
+		removed, err := f.remove(&t.socket, gone)
+		for _, e := range removed {
+			delete(t.taken, e.Address)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

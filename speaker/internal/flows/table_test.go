@@ -121,9 +121,15 @@ func TestKeepReplaces(t *testing.T) {
 	if got := left(a); got > time.Minute || got < time.Minute/2 {
 		t.Errorf("%s are left after one minute was given", got)
 	}
+	n.reopen() // what was there before is replaced as well
 	n.do(keep(map[netip.Addr]netip.Addr{a: nodeB}, 2*time.Hour))
 	if got := left(a); got < time.Hour {
 		t.Errorf("%s are left after two hours were given", got)
+	}
+	n.reopen()
+	n.do(keep(map[netip.Addr]netip.Addr{a: nodeB}, 3*time.Hour)) // to the same node
+	if got := left(a); got < 2*time.Hour {
+		t.Errorf("%s are left after three hours were given", got)
 	}
 	if got := left(b); got < time.Hour/2 || got > time.Hour {
 		t.Errorf("%s are left of the hour of an address that was not given again", got)
