@@ -34,7 +34,7 @@ func (l *Loop) early() {
 	l.routes.use(plan.Input{Self: l.Node, Config: &config, Nodes: l.nodes, IgnoreExcludeLabel: l.IgnoreExcludeLabel})
 	first := l.routes.table.Len() == 0
 	for i, a := range l.Inventory.addresses() {
-		l.routes.decide(a, l.Inventory.sharers(a))
+		l.routes.decide(a, l.sharers(a))
 		if first && i%ahead == ahead-1 {
 			l.routes.advertise()
 		}

@@ -46,7 +46,7 @@ func (l *Loop) inheritance(from lb.NodeName) []layer2.Announcement {
 		if !rec.isOf(from) {
 			continue
 		}
-		if v := l.ownership.Bequest(a, l.Inventory.sharers(a)); v.Announce {
+		if v := l.ownership.Bequest(a, l.sharers(a)); v.Announce {
 			found = append(found, layer2.Announcement{Address: a, Interfaces: v.Interfaces})
 		}
 	}

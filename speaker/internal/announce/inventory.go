@@ -315,23 +315,17 @@ func (v *Inventory) addAddresses(set map[netip.Addr]struct{}) {
 }
 
 // sharers returns the Services that hold the address, with their endpoints.
-func (v *Inventory) sharers(a netip.Addr) []plan.Sharer {
-	type holder struct {
-		service *keptService
-		slices  []*keptSlice
-	}
+func (v *Inventory) sharers(a netip.Addr) []plan.Sharer { return v.sharersIn(new(sharing), a) }
+
+// sharersIn is sharers in the room of an earlier result, which is lost.
+func (v *Inventory) sharersIn(room *sharing, a netip.Addr) []plan.Sharer {
+	room.holders = room.holders[:0]
 	v.mu.Lock()
-	holders := make([]holder, 0, len(v.holders[a]))
 	for _, name := range v.holders[a] {
-		holders = append(holders, holder{v.services[name], v.endpointSlices[name]})
+		room.holders = append(room.holders, holder{v.services[name], v.endpointSlices[name]})
 	}
 	v.mu.Unlock()
-
-	sharers := make([]plan.Sharer, len(holders))
-	for i, h := range holders {
-		sharers[i] = plan.Sharer{Service: h.service.parsed(), Endpoints: endpointsOf(h.slices)}
-	}
-	return sharers
+	return room.parse()
 }
 
 // uid returns the UID of a Service, for Events about it.

@@ -4,14 +4,15 @@ package announce
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/herald-lb/herald/internal/lb"
+	"github.com/herald-lb/herald/speaker/internal/plan"
 )
 
 // keptService is what an Inventory keeps of a Service: what decides about announcements,
@@ -44,19 +45,20 @@ func keepService(s *corev1.Service) *keptService {
 	return kept
 }
 
-// parsed returns the Service as far as it is kept.
-func (k *keptService) parsed() *lb.Service {
-	s := &lb.Service{
+// parse makes s the Service as far as it is kept.
+func (k *keptService) parse(s *lb.Service) {
+	labels := s.Labels
+	clear(labels)
+	*s = lb.Service{
 		Name: k.name, UID: string(k.uid), Created: time.Unix(k.created, 0),
-		Local: k.local, Addresses: k.addresses, AllocatedFrom: k.allocatedFrom,
-	}
-	if len(k.labels) > 0 {
-		s.Labels = make(labels.Set, len(k.labels))
+		Local: k.local, Addresses: k.addresses, AllocatedFrom: k.allocatedFrom, Labels: labels,
 	}
 	for _, l := range k.labels {
+		if s.Labels == nil {
+			s.Labels = make(map[string]string, len(k.labels))
+		}
 		s.Labels[l.key] = l.value
 	}
-	return s
 }
 
 // keptSlice is what an Inventory keeps of an EndpointSlice. It is never modified.
@@ -79,9 +81,37 @@ func keepSlice(s *discoveryv1.EndpointSlice) *keptSlice {
 	return kept
 }
 
-// endpointsOf returns the endpoints of all slices of a Service.
-func endpointsOf(all []*keptSlice) lb.Endpoints {
-	var e lb.Endpoints
+// sharing is room for the sharers of an address. Those of one after the other need no more
+// than those of the one that has most. The zero value is ready for use.
+type sharing struct {
+	holders  []holder
+	services []lb.Service
+	sharers  []plan.Sharer
+}
+
+// holder is a Service that holds an address.
+type holder struct {
+	service *keptService
+	slices  []*keptSlice
+}
+
+// parse returns the holders as sharers.
+func (r *sharing) parse() []plan.Sharer {
+	n := len(r.holders)
+	r.services = slices.Grow(r.services[:0], n)[:n]
+	r.sharers = slices.Grow(r.sharers[:0], n)[:n]
+	for i, h := range r.holders {
+		h.service.parse(&r.services[i])
+		r.sharers[i].Service = &r.services[i]
+		setEndpoints(&r.sharers[i].Endpoints, h.slices)
+	}
+	return r.sharers
+}
+
+// setEndpoints makes e the endpoints of all slices of a Service.
+func setEndpoints(e *lb.Endpoints, all []*keptSlice) {
+	clear(e.Nodes)
+	e.Elsewhere = false
 	for _, s := range all {
 		e.Elsewhere = e.Elsewhere || s.elsewhere
 		for _, node := range s.nodes {
@@ -91,5 +121,4 @@ func endpointsOf(all []*keptSlice) lb.Endpoints {
 			e.Nodes[node] = struct{}{}
 		}
 	}
-	return e
 }

@@ -127,6 +127,7 @@ type Loop struct {
 	claims     claims
 	reunions   reunions
 	trails     trails
+	room       sharing
 
 	ready atomic.Bool  // the first round is over
 	busy  atomic.Int64 // when the current round began, in Unix nanoseconds; 0: none
@@ -395,7 +396,7 @@ func (l *Loop) renewView() {
 // another owner because of these.
 func (l *Loop) decide(addresses map[netip.Addr]struct{}) {
 	for a := range addresses {
-		sharers := l.Inventory.sharers(a)
+		sharers := l.sharers(a)
 		if l.routes != nil {
 			l.routes.decide(a, sharers)
 		}
@@ -403,7 +404,7 @@ func (l *Loop) decide(addresses map[netip.Addr]struct{}) {
 		l.ownership.Put(a, sharers, home, holder)
 	}
 	var round []decided
-	for a, verdict := range l.ownership.Settle(l.Inventory.sharers) {
+	for a, verdict := range l.ownership.Settle(l.sharers) {
 		round = append(round, decided{a, verdict})
 	}
 	keepOthers := l.keepConnections(round)
@@ -412,6 +413,9 @@ func (l *Loop) decide(addresses map[netip.Addr]struct{}) {
 	}
 	keepOthers()
 }
+
+// sharers returns the Services that hold an address, until it is called again.
+func (l *Loop) sharers(a netip.Addr) []plan.Sharer { return l.Inventory.sharersIn(&l.room, a) }
 
 func (l *Loop) apply(a netip.Addr, verdict *plan.Verdict) {
 	l.claimLater(a, verdict)

@@ -138,10 +138,10 @@ func (l *Loop) ownersInAbsence() map[netip.Addr]lb.NodeName {
 	absence.Use(plan.NewView(in))
 	for _, a := range l.Inventory.addresses() {
 		home, holder := l.claimantsAmong(a, in.Members)
-		absence.Put(a, l.Inventory.sharers(a), home, holder)
+		absence.Put(a, l.sharers(a), home, holder)
 	}
 	owners := make(map[netip.Addr]lb.NodeName)
-	for a, v := range absence.Settle(l.Inventory.sharers) {
+	for a, v := range absence.Settle(l.sharers) {
 		owners[a] = v.Owner
 	}
 	return owners

@@ -42,7 +42,7 @@ func (l *Loop) nextInLine(addresses []netip.Addr) []subject {
 		if owner == "" || owner == l.Node || leaving || heir != "" && heir != l.Node {
 			continue
 		}
-		v := l.ownership.Bequest(a, l.Inventory.sharers(a))
+		v := l.ownership.Bequest(a, l.sharers(a))
 		if !v.Announce {
 			continue
 		}
