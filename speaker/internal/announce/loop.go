@@ -403,7 +403,7 @@ func (l *Loop) decide(addresses map[netip.Addr]struct{}) {
 		home, holder := l.claimants(a)
 		l.ownership.Put(a, sharers, home, holder)
 	}
-	var round []decided
+	round := make([]decided, 0, len(addresses))
 	for a, verdict := range l.ownership.Settle(l.sharers) {
 		round = append(round, decided{a, verdict})
 	}
