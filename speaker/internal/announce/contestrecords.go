@@ -140,12 +140,18 @@ func (r *ContestRecords) Run(ctx context.Context) error {
 }
 
 func (r *ContestRecords) pass(ctx context.Context) {
+	if r.Contests.hasLeft() {
+		return // and knows no contests any more
+	}
 	contested := r.Contests.all()
 	r.mu.Lock()
 	tasks := r.ledger.Tasks(contested, r.Inventory.holds, time.Now())
 	r.mu.Unlock()
 	var asked []layer2.Announcement
 	for _, t := range tasks {
+		if ctx.Err() != nil || r.Contests.hasLeft() {
+			return
+		}
 		if t.Step == contest.Probe {
 			asked = append(asked, layer2.Announcement{Address: t.Address})
 		} else {
@@ -160,7 +166,7 @@ func (r *ContestRecords) pass(ctx context.Context) {
 // probe asks for addresses that nobody announces.
 func (r *ContestRecords) probe(ctx context.Context, asked []layer2.Announcement) {
 	found := r.Contests.LAN.Who(ctx, asked)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || r.Contests.hasLeft() {
 		return
 	}
 	for _, n := range asked {
@@ -196,7 +202,7 @@ func (r *ContestRecords) perform(ctx context.Context, t contest.Task) {
 		r.Log.Info("an address is free for Services again", lb.LogKeyIP, t.Address)
 		err = r.API.Delete(ctx, r.Namespace, o.name, o.uid)
 	case contest.Omit:
-		r.Log.Warn("a station has many addresses, as a proxy does: this one is not kept from Services", lb.LogKeyIP, t.Address, "mac", t.By)
+		r.Log.Warn("a station has many addresses, as a proxy does: from this one on none is kept from Services", lb.LogKeyIP, t.Address, "mac", t.By)
 	case contest.Probe:
 	}
 	if err != nil && !kube.IsGone(err) {

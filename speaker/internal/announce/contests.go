@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/herald-lb/herald/internal/lb"
 	"github.com/herald-lb/herald/speaker/internal/contest"
 	"github.com/herald-lb/herald/speaker/internal/layer2"
 )
@@ -92,6 +91,8 @@ type Contests struct {
 	probed    map[netip.Addr]time.Time // when the outcome was known
 	looks     []look                   // by when they are due
 	claims    uint64
+	tally     tally
+	left      bool // see Leave
 }
 
 // look is a second question about addresses that nobody else had.
@@ -176,6 +177,24 @@ func (c *Contests) Drop(a netip.Addr) {
 	delete(c.probed, a)
 }
 
+// Leave ends all judgement, because this speaker goes: who takes its addresses over has
+// them by right, and so have those that go with it and answer until they are gone.
+func (c *Contests) Leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left = true
+	c.machine = contest.Machine{}
+	clear(c.announced)
+	c.waiting, c.looks = nil, nil
+}
+
+// hasLeft says whether Leave has been called.
+func (c *Contests) hasLeft() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.left
+}
+
 // Run looks at claims and asks, until ctx ends, and then returns nil.
 func (c *Contests) Run(ctx context.Context) error {
 	var group errgroup.Group
@@ -218,6 +237,7 @@ func (c *Contests) watch(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			c.say(c.counted(time.Now().Add(tallyTime)))
 			return nil
 		case claim := <-c.heard:
 			c.claimed(claim)
@@ -228,19 +248,23 @@ func (c *Contests) watch(ctx context.Context) error {
 			}
 			c.lookAgain(ctx)
 		}
+		c.say(c.counted(time.Now()))
 		if next, ok := c.next(); ok {
 			timer.Reset(time.Until(next))
 		}
 	}
 }
 
-// next returns when to ask for an address next; false for never.
+// next returns when there is something to ask for or to log next; false for never.
 func (c *Contests) next() (next time.Time, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next, ok = c.machine.Next()
 	if len(c.looks) > 0 && (!ok || c.looks[0].due.Before(next)) {
-		return c.looks[0].due, true
+		next, ok = c.looks[0].due, true
+	}
+	if due, counting := c.tally.next(); counting && (!ok || due.Before(next)) {
+		next, ok = due, true
 	}
 	return next, ok
 }
@@ -252,13 +276,17 @@ func (c *Contests) claimed(claim layer2.Claim) {
 		return
 	}
 	by := contest.Station{MAC: claim.MAC, Interface: claim.Interface}
+	now := time.Now()
 	c.mu.Lock()
+	if c.left {
+		c.mu.Unlock()
+		return
+	}
 	c.claims++
 	c.announced[claim.Address] = n
-	defend, change := c.machine.Hear(claim.Address, by, time.Now())
+	defend, change := c.machine.Hear(claim.Address, by, now)
+	c.tally.add(contest.None, claim.Address, by, now)
 	c.mu.Unlock()
-	c.Log.Info("another station claims an address", lb.LogKeyIP, claim.Address,
-		"mac", by.Hardware(), lb.LogKeyInterface, claim.Interface)
 	c.react(claim.Address, by, defend, change)
 }
 
@@ -306,6 +334,10 @@ func (c *Contests) conclude(asked []layer2.Announcement, found map[netip.Addr]la
 	var findings []finding
 	now := time.Now()
 	c.mu.Lock()
+	if c.left {
+		c.mu.Unlock()
+		return
+	}
 	for _, n := range asked {
 		f := finding{address: n.Address}
 		if _, known := c.announced[n.Address]; !first && !known {
@@ -384,14 +416,16 @@ func (c *Contests) tell(a netip.Addr, by contest.Station, change contest.Change)
 	case contest.None:
 		return
 	case contest.Began:
-		c.Log.Warn("another station has an address", lb.LogKeyIP, a, "mac", mac, lb.LogKeyInterface, by.Interface, "policy", c.Policy)
 		c.event(a, corev1.EventTypeWarning, eventContested, fmt.Sprintf(
 			"%s is also used by the station %s, heard on %s; this node %s. Find that station, or take the address out of the pool",
 			a, mac, by.Interface, c.Policy.words()))
 	case contest.Ended:
-		c.Log.Info("no other station has an address any more", lb.LogKeyIP, a, "mac", mac)
 		c.event(a, corev1.EventTypeNormal, eventSettled, fmt.Sprintf("%s is no longer used by the station %s", a, mac))
 	}
+	c.mu.Lock()
+	c.tally.add(change, a, by, time.Now())
+	c.mu.Unlock()
+	ring(c.found)
 	if c.Told != nil {
 		c.Told(a, change)
 	}

@@ -68,11 +68,18 @@ func (f *fakeLAN) Announced(a netip.Addr) (layer2.Announcement, bool) {
 
 // set has a station answer for an address, or none if mac is zero.
 func (f *fakeLAN) set(a string, mac [6]byte) {
+	stations := make(map[netip.Addr][6]byte)
+	if mac != ([6]byte{}) {
+		stations[netip.MustParseAddr(a)] = mac
+	}
+	f.have(stations)
+}
+
+// have has stations answer for addresses, and nobody for any other.
+func (f *fakeLAN) have(stations map[netip.Addr][6]byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.stations = map[netip.Addr][6]byte{}; mac != ([6]byte{}) {
-		f.stations[netip.MustParseAddr(a)] = mac
-	}
+	f.stations = stations
 }
 
 func (f *fakeLAN) questions() []int {

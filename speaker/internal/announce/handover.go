@@ -32,7 +32,10 @@ type handovers struct {
 	leaving  map[netip.Addr]departure
 	ready    map[lb.NodeName]time.Time // when each speaker was ready last
 	timer    *time.Timer
-	farewell *farewell // nil unless this speaker ends
+	farewell *farewell // nil unless this speaker waits for its heirs
+	// departing says that this speaker ends. It takes nothing up any more: where all go at
+	// once, each would take over from all others.
+	departing bool
 	// taken says that this round has begun to answer for an address.
 	taken bool
 }
@@ -143,12 +146,12 @@ type farewell struct {
 
 // Depart begins the handover of all that this node answers for, before the others are
 // told that it goes. What it returns waits until those that take over say that they answer,
-// one second at most. It is called once, while Run runs.
+// one second at most; then this node ceases to. It is called once, while Run runs.
 func (l *Loop) Depart() (wait func()) {
-	f := &farewell{heirs: make(map[lb.NodeName]struct{}), done: make(chan struct{})}
+	f := &farewell{done: make(chan struct{})}
 	timer := time.NewTimer(longestHandover)
 	select {
-	case l.departures <- f:
+	case l.departures <- func() { l.depart(f) }:
 	case <-timer.C:
 	}
 	return func() {
@@ -160,16 +163,52 @@ func (l *Loop) Depart() (wait func()) {
 		case <-timer.C:
 			l.Log.Warn("others have not said that they answer")
 		}
+		timer.Reset(longestHandover)
+		select {
+		case l.departures <- l.cease:
+		case <-timer.C:
+		}
 	}
 }
 
 // depart finds out who will answer for what this node announces.
 func (l *Loop) depart(f *farewell) {
-	for heir := range l.ownership.Heirs(l.Node) {
-		f.heirs[heir] = struct{}{}
+	l.handovers.farewell, l.handovers.departing = f, true
+	if l.Contests != nil {
+		l.Contests.Leave()
 	}
-	l.handovers.farewell = f
+	f.heirs = l.ownership.Heirs(l.Node)
 	l.progress()
+}
+
+// reviseHeirs finds out anew who will answer, if one of those has gone that would have: all
+// speakers may be going.
+func (l *Loop) reviseHeirs() {
+	f := l.handovers.farewell
+	if f == nil || l.Members == nil {
+		return
+	}
+	alive := l.Members.Alive()
+	for heir := range f.heirs {
+		if _, ok := alive[heir]; !ok {
+			f.heirs = l.ownership.Heirs(l.Node)
+			l.progress()
+			return
+		}
+	}
+}
+
+// cease ends the handover: this node does not answer any more for what others have. What
+// nobody else is to have it answers for until the process ends.
+func (l *Loop) cease() {
+	for a, rec := range l.reporter.records {
+		if rec.announced && l.ownership.Bequest(a, l.sharers(a)).Owner != "" {
+			l.Layer2.Withdraw(a)
+		}
+	}
+	for a := range l.handovers.leaving {
+		l.complete(a)
+	}
 }
 
 // progress ends a farewell that nobody is missing at.

@@ -112,7 +112,7 @@ type Loop struct {
 	routes     *routes
 	complaints *complaints
 	inquiries  chan func() // questions to the goroutine of Run: see consult
-	departures chan *farewell
+	departures chan func() // what to do when this speaker ends: see Depart
 	synced     chan struct{}
 	renewals   chan struct{} // bell
 
@@ -137,7 +137,7 @@ type Loop struct {
 func New(c Config) *Loop {
 	l := &Loop{
 		Config: c, ownership: plan.NewOwnership(), stale: true,
-		inquiries: make(chan func()), departures: make(chan *farewell), synced: make(chan struct{}),
+		inquiries: make(chan func()), departures: make(chan func()), synced: make(chan struct{}),
 		renewals: make(chan struct{}, 1), handovers: newHandovers(),
 		claims: newClaims(), reunions: newReunions(), trails: make(trails),
 	}
@@ -217,8 +217,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.stale = true
 		case answer := <-inquiries:
 			answer()
-		case f := <-l.departures:
-			l.depart(f)
+		case step := <-l.departures:
+			step()
 		case name := <-ready:
 			l.heardReady(name)
 		case <-l.handovers.timer.C:
@@ -319,6 +319,7 @@ func (l *Loop) round(ctx context.Context) {
 	l.claimNow()
 	if renewed {
 		l.welcome()
+		l.reviseHeirs()
 	}
 	l.reporter.flush(ctx)
 	if l.routes != nil {
@@ -405,6 +406,9 @@ func (l *Loop) decide(addresses map[netip.Addr]struct{}) {
 	}
 	round := make([]decided, 0, len(addresses))
 	for a, verdict := range l.ownership.Settle(l.sharers) {
+		if l.handovers.departing && verdict.Announce {
+			continue // it answers for this already, or another will
+		}
 		round = append(round, decided{a, verdict})
 	}
 	keepOthers := l.keepConnections(round)

@@ -29,7 +29,7 @@ const witnessesEnough = 3
 // nextInLine returns those of the addresses that this node would announce if their owners'
 // speakers were gone, and that it shares a link with the owner for.
 func (l *Loop) nextInLine(addresses []netip.Addr) []subject {
-	if l.Facts == nil || l.handovers.farewell != nil {
+	if l.Facts == nil || l.handovers.departing {
 		return nil
 	}
 	subnets := l.Facts.subnets()

@@ -73,6 +73,9 @@ func (l *Loop) Renew() { ring(l.renewals) }
 // missed renews what this node announces: at once, or, under failback Never, when it has
 // heard what others have taken over.
 func (l *Loop) missed() {
+	if l.handovers.departing {
+		return // they are to miss it
+	}
 	if l.Facts == nil || l.Failback != Never {
 		l.renew()
 		return

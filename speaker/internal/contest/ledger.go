@@ -33,7 +33,8 @@ const (
 	Erase
 	// Probe asks the LAN, and tells Find or Miss.
 	Probe
-	// Omit is that no entry is made, because the station has too many already.
+	// Omit is that no entry is made, because the station has too many already. It is said
+	// about the first of its addresses, and stands for the others.
 	Omit
 )
 
@@ -67,8 +68,8 @@ type Ledger struct {
 	entries map[netip.Addr]Entry
 	// ended are the addresses that are not contested any more, by the Machine.
 	ended map[netip.Addr]struct{}
-	// omitted are those that Omit was said about.
-	omitted map[netip.Addr]struct{}
+	// omitted are the stations that Omit was said about.
+	omitted map[string]struct{}
 	probes  map[netip.Addr]probe
 }
 
@@ -82,7 +83,7 @@ type probe struct {
 func NewLedger(node string) *Ledger {
 	return &Ledger{
 		node: node, entries: make(map[netip.Addr]Entry), ended: make(map[netip.Addr]struct{}),
-		omitted: make(map[netip.Addr]struct{}), probes: make(map[netip.Addr]probe),
+		omitted: make(map[string]struct{}), probes: make(map[netip.Addr]probe),
 	}
 }
 
@@ -104,10 +105,11 @@ func (l *Ledger) End(a netip.Addr) { l.ended[a] = struct{}{} }
 // same again, but for Probe and Omit.
 func (l *Ledger) Tasks(contested map[netip.Addr]Station, held func(netip.Addr) bool, now time.Time) []Task {
 	var tasks []Task
-	count := l.count()
+	count, there := l.count(), make(map[string]struct{})
 	for _, a := range slices.SortedFunc(maps.Keys(contested), netip.Addr.Compare) {
 		delete(l.ended, a)
 		by := contested[a].Hardware()
+		there[by] = struct{}{}
 		t, ok := l.contested(a, by, count[by] >= perStation, now)
 		if !ok {
 			continue
@@ -117,9 +119,9 @@ func (l *Ledger) Tasks(contested map[netip.Addr]Station, held func(netip.Addr) b
 			count[by]++
 		}
 	}
-	for a := range l.omitted {
-		if _, still := contested[a]; !still {
-			delete(l.omitted, a)
+	for by := range l.omitted {
+		if _, still := there[by]; !still {
+			delete(l.omitted, by)
 		}
 	}
 	for a, e := range l.entries {
@@ -149,8 +151,8 @@ func (l *Ledger) contested(a netip.Addr, by string, crowded bool, now time.Time)
 	case ok:
 		return extend(a, e, by, now), true
 	case crowded:
-		_, said := l.omitted[a]
-		l.omitted[a] = struct{}{}
+		_, said := l.omitted[by]
+		l.omitted[by] = struct{}{}
 		return Task{Step: Omit, Address: a, By: by}, !said
 	}
 	return Task{Step: Record, Address: a, By: by, Lasts: lasting}, true
