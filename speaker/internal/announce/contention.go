@@ -35,6 +35,14 @@ func (l *Loop) contend(a netip.Addr, v *plan.Verdict, announcing bool) bool {
 	return l.Contests.Clear(layer2.Announcement{Address: a, Interfaces: v.Interfaces})
 }
 
+// unsettle has contests judged later, because addresses move: speakers have come or gone, or
+// have missed this one.
+func (l *Loop) unsettle() {
+	if l.Contests != nil {
+		l.Contests.Unsettle()
+	}
+}
+
 // leaveTo makes a verdict one that leaves the address to the station that has it.
 func leaveTo(v *plan.Verdict) {
 	v.Announce = false

@@ -177,6 +177,13 @@ func (c *Contests) Drop(a netip.Addr) {
 	delete(c.probed, a)
 }
 
+// Unsettle has claims looked into anew, because speakers have come or gone.
+func (c *Contests) Unsettle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.machine.Unsettle(time.Now())
+}
+
 // Leave ends all judgement, because this speaker goes: who takes its addresses over has
 // them by right, and so have those that go with it and answer until they are gone.
 func (c *Contests) Leave() {
@@ -284,10 +291,10 @@ func (c *Contests) claimed(claim layer2.Claim) {
 	}
 	c.claims++
 	c.announced[claim.Address] = n
-	defend, change := c.machine.Hear(claim.Address, by, now)
+	defend := c.machine.Hear(claim.Address, by, now)
 	c.tally.add(contest.None, claim.Address, by, now)
 	c.mu.Unlock()
-	c.react(claim.Address, by, defend, change)
+	c.react(claim.Address, by, defend, contest.None)
 }
 
 // react does what follows from a claim or a question.
@@ -347,13 +354,15 @@ func (c *Contests) conclude(asked []layer2.Announcement, found map[netip.Addr]la
 			f.by = contest.Station{MAC: claim.MAC, Interface: claim.Interface}
 			c.announced[n.Address] = n
 			if first {
-				f.defend, f.change = c.machine.Hear(n.Address, f.by, now)
+				f.defend = c.machine.Hear(n.Address, f.by, now)
 			} else {
 				f.defend, f.change = c.machine.Find(n.Address, f.by, now)
 			}
 		} else {
 			f.by, _ = c.machine.Contested(n.Address)
-			f.change = c.machine.Miss(n.Address, now)
+			if f.change = c.machine.Miss(n.Address, now); f.change == contest.Began {
+				f.by, _ = c.machine.Contested(n.Address)
+			}
 		}
 		if first {
 			delete(c.probing, n.Address)

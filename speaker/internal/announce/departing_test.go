@@ -121,6 +121,42 @@ func TestDepartedIsSilent(t *testing.T) {
 	}
 }
 
+// A node that is missed time and again has its address claimed and answered for by the one
+// that takes over, each time until that gives it back: by right.
+func TestMissedTimeAndAgain(t *testing.T) {
+	address := netip.MustParseAddr("192.0.2.1")
+	claim := layer2.Claim{Address: address, Interface: "eth0", MAC: squatter} // a speaker, in truth
+	for _, tt := range []struct {
+		name  string
+		every time.Duration
+		noted func(*speaker)
+	}{
+		{"others say so, when it is about to ask", 2100 * time.Millisecond, func(s *speaker) { s.Renew() }},
+		{"others come back, when it is about to ask", 2100 * time.Millisecond, func(s *speaker) { s.members.set("a", "b") }},
+		{"others say so, when nobody has answered", 7 * time.Second, func(s *speaker) { s.Renew() }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			contested(t, Defend, func(s *speaker, c *Contests, lan *fakeLAN) {
+				for range 10 {
+					lan.have(map[netip.Addr][6]byte{address: squatter})
+					c.Hear(claim)
+					time.Sleep(200 * time.Millisecond) // it knows of that later
+					tt.noted(s)
+					time.Sleep(500 * time.Millisecond)
+					lan.have(nil)
+					time.Sleep(tt.every - 700*time.Millisecond)
+				}
+				s.quiesce()
+				s.expectEvents()
+				s.expectContested("")
+				if lan.repeated != 0 {
+					t.Error("the address is defended against the speaker that has taken over")
+				}
+			})
+		})
+	}
+}
+
 // shared has addresses shared out among the members, and returns those of this node and of
 // others.
 func (s *speaker) shared(addresses ...string) (mine, theirs []string) {

@@ -215,6 +215,7 @@ func (l *Loop) Run(ctx context.Context) error {
 			settled = nil
 		case <-membersChanged:
 			l.stale = true
+			l.unsettle()
 		case answer := <-inquiries:
 			answer()
 		case step := <-l.departures:

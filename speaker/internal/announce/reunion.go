@@ -76,6 +76,7 @@ func (l *Loop) missed() {
 	if l.handovers.departing {
 		return // they are to miss it
 	}
+	l.unsettle()
 	if l.Facts == nil || l.Failback != Never {
 		l.renew()
 		return

@@ -58,6 +58,8 @@ type Machine struct {
 type claim struct {
 	by       Station
 	began    bool // it is a contest
+	found    bool // it was answered for when it was asked for last
+	again    bool // it was claimed again after nobody had answered: a station may hide from questions
 	since    time.Time
 	heard    time.Time
 	defended time.Time
@@ -68,16 +70,14 @@ type claim struct {
 // Hear takes a claim of an address that this node announces. It returns whether to
 // announce the address again in defence of it: not before it is certain that there is a
 // contest. A speaker that takes the address over by right would lose clients to one that
-// has not heard of that yet.
-func (m *Machine) Hear(a netip.Addr, by Station, now time.Time) (defend bool, change Change) {
+// has not heard of that yet. For the same reason no contest begins with what is heard.
+func (m *Machine) Hear(a netip.Addr, by Station, now time.Time) (defend bool) {
 	c := m.claimOf(a, by, now)
-	again := c.silent > 0 && c.by.MAC == by.MAC // it hides from questions
-	c.heard, c.by = now, by
-	if !c.began && again {
-		c.began, c.ask = true, now.Add(askInterval)
-		change = Began
+	if !c.began && !c.again && c.silent > 0 && c.by.MAC == by.MAC {
+		c.again, c.ask = true, now.Add(grace)
 	}
-	return c.defend(now), change
+	c.heard, c.by = now, by
+	return c.defend(now)
 }
 
 // defend says whether to defend the address now, as if that happened.
@@ -89,13 +89,18 @@ func (c *claim) defend(now time.Time) bool {
 	return true
 }
 
-// Find takes what came of asking for an address: a station that has it. It returns the
-// same as Hear. The first that is heard of a station is a claim, no more: it may be a
-// speaker that takes the address over by right at that very moment.
+// Find takes what came of asking for an address: a station that has it. It returns whether
+// to defend the address, as Hear does, and what is concluded. The first that is heard of a station is a claim, no more: it may be a
+// speaker that takes the address over by right at that very moment. So may be one that is
+// found for the first time, if the address has moved once more: two answers in a row count.
 func (m *Machine) Find(a netip.Addr, by Station, now time.Time) (defend bool, change Change) {
 	c := m.claimOf(a, by, now)
 	if !c.began && now.Sub(c.since) < grace {
 		c.heard, c.by = now, by
+		return false, None
+	}
+	if !c.began && !c.found {
+		c.found, c.by, c.heard, c.ask = true, by, now, now.Add(grace)
 		return false, None
 	}
 	changed := !c.began || c.by.MAC != by.MAC
@@ -107,15 +112,19 @@ func (m *Machine) Find(a netip.Addr, by Station, now time.Time) (defend bool, ch
 	return c.defend(now), Began
 }
 
-// Miss takes what came of asking for an address: nobody else has it.
+// Miss takes what came of asking for an address: nobody else has it. Whoever has claimed it
+// again after the last time hides from questions.
 func (m *Machine) Miss(a netip.Addr, now time.Time) Change {
 	c := m.claims[a]
 	if c == nil {
 		return None
 	}
 	c.silent++
-	c.ask = now.Add(askInterval)
+	c.ask, c.found = now.Add(askInterval), false
 	switch {
+	case !c.began && c.again:
+		c.began = true
+		return Began
 	case !c.began && now.Sub(c.heard) >= memory:
 		delete(m.claims, a)
 	case c.began && c.silent >= silences && now.Sub(c.heard) >= silences*askInterval:
@@ -123,6 +132,16 @@ func (m *Machine) Miss(a netip.Addr, now time.Time) Change {
 		return Ended
 	}
 	return None
+}
+
+// Unsettle has claims that are not contests yet looked into anew, because speakers have come
+// or gone: those who have claimed addresses may have had them by right.
+func (m *Machine) Unsettle(now time.Time) {
+	for _, c := range m.claims {
+		if !c.began {
+			c.since, c.ask, c.silent, c.found, c.again = now, now.Add(grace), 0, false, false
+		}
+	}
 }
 
 // Forget drops an address that this node is not to announce any more.

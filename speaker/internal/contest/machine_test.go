@@ -28,10 +28,10 @@ func (s *story) after(d time.Duration) *story {
 	return s
 }
 
-func (s *story) hear(by Station, defend bool, change Change) {
+func (s *story) hear(by Station, defend bool) {
 	s.Helper()
-	if d, c := s.m.Hear(address, by, s.now); d != defend || c != change {
-		s.Errorf("hearing %x: defend %v, change %d; want %v and %d", by.MAC, d, c, defend, change)
+	if d := s.m.Hear(address, by, s.now); d != defend {
+		s.Errorf("hearing %x: defend %v, want %v", by.MAC, d, defend)
 	}
 }
 
@@ -71,7 +71,7 @@ func (s *story) contested(want Station) {
 // A speaker that has not yet heard who owns the address now is no contestant.
 func TestHandover(t *testing.T) {
 	s := newStory(t)
-	s.hear(squatter, false, None) // it may have the address by right
+	s.hear(squatter, false) // it may have the address by right
 	s.due(false)
 	s.contested(Station{})
 	s.after(grace).due(true)
@@ -88,14 +88,18 @@ func TestHandover(t *testing.T) {
 
 func TestSquatter(t *testing.T) {
 	s := newStory(t)
-	s.hear(squatter, false, None)
-	s.after(grace).find(squatter, true, Began)
+	s.hear(squatter, false)
+	s.after(grace).find(squatter, false, None) // by right, if the address has moved twice
+	s.contested(Station{})
+	s.due(false)
+	s.after(grace).due(true)
+	s.find(squatter, true, Began)
 	s.contested(squatter)
 	s.due(false)
-	s.hear(squatter, false, None)
+	s.hear(squatter, false)
 	s.after(askInterval).due(true)
 	s.find(squatter, false, None)
-	s.hear(squatter, true, None)
+	s.hear(squatter, true)
 	s.after(askInterval).find(printer, true, Began)
 	s.contested(printer)
 	for range silences - 1 {
@@ -109,22 +113,61 @@ func TestSquatter(t *testing.T) {
 	}
 }
 
-// One that is heard again after nobody has answered hides from questions.
+// One that is heard again after nobody has answered, and hides from the next question, too.
 func TestHidingSquatter(t *testing.T) {
 	s := newStory(t)
-	s.hear(squatter, false, None)
+	s.hear(squatter, false)
 	s.after(grace).miss(None)
-	s.after(time.Second).hear(printer, false, None)
-	s.after(time.Second).hear(printer, true, Began)
+	s.after(time.Second).hear(printer, false)
+	s.after(time.Second).hear(printer, false)
+	s.contested(Station{})
+	s.due(false)
+	s.after(grace).due(true)
+	s.miss(Began)
 	s.contested(printer)
+	s.hear(printer, true)
 	for range silences {
 		s.after(askInterval).miss(None)
-		s.hear(printer, true, None)
+		s.hear(printer, true)
 	}
 	for range silences - 1 {
 		s.after(askInterval).miss(None)
 	}
 	s.after(askInterval).miss(Ended)
+}
+
+// An address that goes to another speaker and comes back, again and again, is claimed and
+// answered for by that one each time, by right.
+func TestMoves(t *testing.T) {
+	s := newStory(t)
+	for range 20 {
+		s.hear(squatter, false)
+		s.after(grace).find(squatter, false, None)
+		s.m.Unsettle(s.now)
+		s.after(time.Second).due(false)
+		s.find(squatter, false, None) // asked before
+		s.after(grace).miss(None)
+		s.hear(squatter, false)
+		s.m.Unsettle(s.now)
+		s.after(grace).miss(None)
+	}
+	s.contested(Station{})
+	// When nobody comes or goes any more, it is as ever.
+	s.hear(squatter, false)
+	s.after(grace).find(squatter, false, None)
+	s.after(grace).find(squatter, true, Began)
+	s.m.Unsettle(s.now)
+	s.contested(squatter)
+}
+
+// Found once, and not again: a speaker that has given the address up since.
+func TestFoundOnce(t *testing.T) {
+	s := newStory(t)
+	s.hear(squatter, false)
+	s.after(grace).find(squatter, false, None)
+	s.after(grace).miss(None)
+	s.after(askInterval).find(squatter, false, None)
+	s.contested(Station{})
 }
 
 // A question may find a station that nobody has heard claim the address. It may be a speaker
@@ -138,6 +181,8 @@ func TestFoundWithoutAClaim(t *testing.T) {
 	s.after(grace-time.Millisecond).find(squatter, false, None)
 	s.due(false)
 	s.after(time.Millisecond).due(true)
+	s.find(squatter, false, None)
+	s.after(grace).due(true)
 	s.find(squatter, true, Began)
 	s.contested(squatter)
 	s.m.Forget(address)
