@@ -140,9 +140,6 @@ func (r *ContestRecords) Run(ctx context.Context) error {
 }
 
 func (r *ContestRecords) pass(ctx context.Context) {
-	if r.Contests.hasLeft() {
-		return // and knows no contests any more
-	}
 	contested := r.Contests.all()
 	r.mu.Lock()
 	tasks := r.ledger.Tasks(contested, r.Inventory.holds, time.Now())
@@ -166,7 +163,7 @@ func (r *ContestRecords) pass(ctx context.Context) {
 // probe asks for addresses that nobody announces.
 func (r *ContestRecords) probe(ctx context.Context, asked []layer2.Announcement) {
 	found := r.Contests.LAN.Who(ctx, asked)
-	if ctx.Err() != nil || r.Contests.hasLeft() {
+	if ctx.Err() != nil {
 		return
 	}
 	for _, n := range asked {

@@ -87,7 +87,11 @@ func TestHeirDeparts(t *testing.T) {
 	withHandover(t, func(s *speaker, h *fakeHandover, _, _ func()) {
 		s.inventory.OnNode(nil, node("c"))
 		s.members.set("a", "b", "c")
-		s.shared("192.0.2.10", "192.0.2.11", "192.0.2.12", "192.0.2.13", "192.0.2.14", "192.0.2.15", "192.0.2.16", "192.0.2.17")
+		var addresses []string
+		for i := range 60 {
+			addresses = append(addresses, netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + i)}).String())
+		}
+		s.shared(addresses...)
 		wait := s.Depart()
 		s.members.set("a", "b")
 		begin := time.Now()
