@@ -47,9 +47,10 @@
 // On SIGTERM the process stops its tasks in the reverse order of their start, each
 // after the one before it has ended: first gossip, whose farewell makes others take
 // over; the loop goes on answering meanwhile, because a speaker never counts itself as
-// gone, until those that take over say that they answer, one second at most
-// ([Loop.Depart]); then the loop ends, then layer2 closes its sockets, and nobody answers
-// here any more. Status objects are left to their owner reference, to
+// gone, until those that take over say that they answer, one second at most, and then no
+// more for what others have ([Loop.Depart]). It takes nothing up meanwhile, and takes nobody
+// for a squatter: all speakers may be going at once. Then the loop ends, then layer2 closes
+// its sockets, and nobody answers here any more. Status objects are left to their owner reference, to
 // the next owner and to the sweep: deleting thousands of them is no way to leave.
 //
 // # Goroutines

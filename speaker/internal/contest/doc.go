@@ -5,9 +5,10 @@
 //
 // A [Machine] is told who claims an address on the LAN (RFC 5227, section 2.4), and what
 // came of asking for it. A claim alone means little: for a moment two speakers announce
-// an address when it changes hands. So a claim is met with an announcement of our own,
-// and then looked into. Who still answers when there has been time to hear of our
-// announcement is a contestant, and stays one until it has been silent for a while.
+// an address when it changes hands. So a claim is looked into when there has been time to
+// give the address up, and again a while later: it may have changed hands once more. Who
+// answers both times is a contestant, and stays one until it has been silent for a while. When
+// speakers come or go, all that is not certain yet begins anew.
 //
 // A [Ledger] keeps what is found in a record that outlasts the Service that has the
 // address, and the process: what is to be written, and which addresses to ask for that
