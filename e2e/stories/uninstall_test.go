@@ -5,6 +5,7 @@ package stories
 import (
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -16,7 +17,7 @@ import (
 // station outside the cluster.
 func TestAllSpeakersLeave(t *testing.T) {
 	s := begin(t)
-	s.givenFarewell("3s")
+	s.givenSpeakerArgument("--bgp-farewell=3s")
 	p := s.givenPool(dual, of(6))
 	s.givenPods(s.nodes...)
 	addrs := make(map[string][]netip.Addr)
@@ -27,7 +28,11 @@ func TestAllSpeakersLeave(t *testing.T) {
 		s.expectReachable(addrs[name])
 	}
 
-	s.restart("daemonset/speaker")
+	forgo := s.givenSilentPeer()
+	owner := s.expectAnnounced(p.addrs(0)[0])
+	s.must(s.lab.Terminate(target(s.speakerOn(owner))))
+	s.expectMoved(p.addrs(0)[0], owner)
+	s.expectTakingPart(owner)
 	for name := range addrs {
 		s.expectReachable(addrs[name])
 		s.expectUncontested(name)
@@ -46,6 +51,7 @@ func TestAllSpeakersLeave(t *testing.T) {
 		s.expectUncontested(name)
 	}
 
+	forgo()
 	s.must(s.stage.Install(s.ctx))
 	for name := range addrs {
 		s.expectReachable(addrs[name])
@@ -58,24 +64,29 @@ func TestAllSpeakersLeave(t *testing.T) {
 	}
 }
 
-// givenFarewell has each speaker that ends be there for that long yet: it has a peer, and
-// routers are to be given time to prefer others. When the story ends the speakers are as they
-// were installed.
-func (s *story) givenFarewell(long string) {
+// givenSpeakerArgument has speakers started with one more argument until they are installed
+// anew, which they are when the story ends.
+func (s *story) givenSpeakerArgument(argument string) {
 	s.Helper()
-	s.afterwards(func() {
-		s.kubectl("-n", heraldNS, "delete", "bgppeer", "leaving", "--ignore-not-found")
-		s.check(s.stage.Install(s.ctx))
-	})
+	s.afterwards(func() { s.check(s.stage.Install(s.ctx)) })
+	s.kubectl("-n", heraldNS, "patch", "daemonset/speaker", "--type=json", "-p",
+		`[{"op":"add","path":"/spec/template/spec/containers/0/args/0","value":"`+argument+`"}]`)
+	s.awaitRollout("daemonset/speaker")
+}
+
+// givenSilentPeer gives the speakers a router that does not answer, until the story ends or
+// forgo is called. One that starts waits for it a while before it is ready.
+func (s *story) givenSilentPeer() (forgo func()) {
+	s.Helper()
+	forgo = sync.OnceFunc(func() { s.kubectl("-n", heraldNS, "delete", "bgppeer", "silent") })
+	s.afterwards(forgo)
 	s.apply(`
 apiVersion: metallb.io/v1beta2
 kind: BGPPeer
-metadata: {name: leaving, namespace: ` + heraldNS + `}
+metadata: {name: silent, namespace: ` + heraldNS + `}
 spec: {myASN: 64512, peerASN: 64999, peerAddress: 198.51.100.9}
 `)
-	s.kubectl("-n", heraldNS, "patch", "daemonset/speaker", "--type=json", "-p",
-		`[{"op":"add","path":"/spec/template/spec/containers/0/args/0","value":"--bgp-farewell=`+long+`"}]`)
-	s.awaitRollout("daemonset/speaker")
+	return forgo
 }
 
 // expectUncontested fails if it was ever told of a Service that another station has one of
