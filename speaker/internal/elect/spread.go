@@ -77,6 +77,36 @@ func NewSpread(r *Rankings, candidates Set) *Spread {
 	}
 }
 
+// Lose takes a candidate out, which must not be the last, also out of the Set that the
+// Spread was made with. It costs the addresses that the candidate owns or has refused. It
+// counts from the next Settle on.
+func (s *Spread) Lose(node int) {
+	if !s.candidates.Has(node) {
+		return
+	}
+	s.candidates.Remove(node)
+	s.count--
+	for _, x := range s.waiting {
+		if x.terms.Claimant == node {
+			x.terms.Claimant = Nobody
+		}
+	}
+	p, ok := s.places[node]
+	if !ok {
+		return
+	}
+	delete(s.places, node)
+	delete(s.vacant, p)
+	for _, x := range p.refused {
+		x.refused-- // this one is no candidate before its place any more
+	}
+	for _, x := range p.items {
+		s.touch(x)
+		x.place, x.terms.Claimant = nil, Nobody
+		s.waiting = append(s.waiting, x)
+	}
+}
+
 // Len counts the addresses.
 func (s *Spread) Len() int { return len(s.items) }
 

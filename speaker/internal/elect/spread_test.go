@@ -55,19 +55,22 @@ func ownersIn(t *testing.T, s *elect.Spread, terms map[netip.Addr]elect.Terms) m
 // Whatever comes and goes in whatever order, the owners are those that a fresh look
 // would find, and Settle tells exactly which have changed.
 func TestSpreadHasNoMemory(t *testing.T) {
-	for seed := range uint64(100) {
+	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		nodes := elect.NewNodes(names(1 + r.IntN(9)))
 		candidates := all(nodes)
 		if nodes.Len() > 2 && r.IntN(2) == 0 {
 			candidates.Remove(r.IntN(nodes.Len()))
 		}
-		s := elect.NewSpread(elect.NewRankings(nodes), candidates)
+		s := elect.NewSpread(elect.NewRankings(nodes), slices.Clone(candidates))
 		terms, was := make(map[netip.Addr]elect.Terms), make(map[netip.Addr]int)
 		room := 4 + r.IntN(60)
 		for range 60 {
 			for range 1 + r.IntN(4) {
 				change(r, s, terms, netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(room))}), candidates)
+			}
+			if candidates.Len() > 1 && r.IntN(10) == 0 {
+				lose(r, s, terms, candidates)
 			}
 			told := make(map[netip.Addr]bool)
 			s.Settle(func(a netip.Addr) { told[a] = true })
@@ -100,6 +103,19 @@ func change(r *rand.Rand, s *elect.Spread, terms map[netip.Addr]elect.Terms, a n
 	}
 	terms[a] = t
 	s.Put(a, t)
+}
+
+// lose takes out a candidate at random, with what it claims.
+func lose(r *rand.Rand, s *elect.Spread, terms map[netip.Addr]elect.Terms, candidates elect.Set) {
+	members := slices.Collect(candidates.All())
+	gone := members[r.IntN(len(members))]
+	candidates.Remove(gone)
+	s.Lose(gone)
+	for a, t := range terms {
+		if t.Claimant == gone {
+			terms[a] = elect.Terms{Age: t.Age, Claimant: elect.Nobody}
+		}
+	}
 }
 
 // settled returns a spread of addresses over all nodes but those that are gone.

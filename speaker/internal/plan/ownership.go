@@ -85,16 +85,20 @@ func (o *Ownership) Put(a netip.Addr, sharers []Sharer, claimants ...lb.NodeName
 		return
 	}
 	x.candidates = wanted.group.candidates // one set for all is enough
-	terms := elect.Terms{Age: x.age, Claimant: elect.Nobody}
-	held := false
+	o.held[a] = wanted
+	o.join(wanted, wanted.group.member(o.view, a, x.age, claimants))
+}
+
+// member returns what an address is in the group: whose it is by right, that is.
+func (g *group) member(v *View, a netip.Addr, age int64, claimants []lb.NodeName) member {
+	m := member{address: a, terms: elect.Terms{Age: age, Claimant: elect.Nobody}}
 	for n, c := range claimants {
-		if i, ok := o.view.nodes.Index(c); ok && x.candidates.Has(i) {
-			terms.Claimant, held = i, n > 0 && claimants[0] != ""
+		if i, ok := v.nodes.Index(c); ok && g.candidates.Has(i) {
+			m.terms.Claimant, m.held = i, n > 0 && claimants[0] != ""
 			break
 		}
 	}
-	o.held[a] = wanted
-	o.join(wanted, member{a, terms, held})
+	return m
 }
 
 // Settle yields the verdict on each address that was put in since the last time, and on
@@ -203,18 +207,26 @@ func (o *Ownership) seatFor(x *examination) seat {
 	if x.candidates.Empty() {
 		return seat{}
 	}
-	hash := x.candidates.Hash()
-	for _, g := range o.groups[hash] {
-		if slices.Equal(g.candidates, x.candidates) {
-			return seat{g, x.key}
-		}
+	if g := o.groupOf(x.candidates); g != nil {
+		return seat{g, x.key}
 	}
 	g := &group{
 		candidates: x.candidates, spread: elect.NewSpread(o.rankings, x.candidates),
 		members: make(map[netip.Addr][]member),
 	}
+	hash := x.candidates.Hash()
 	o.groups[hash] = append(o.groups[hash], g)
 	return seat{g, x.key}
+}
+
+// groupOf returns the group with these candidates; nil if there is none.
+func (o *Ownership) groupOf(candidates elect.Set) *group {
+	for _, g := range o.groups[candidates.Hash()] {
+		if slices.Equal(g.candidates, candidates) {
+			return g
+		}
+	}
+	return nil
 }
 
 // join adds an address to a group, or replaces what was said about it.
@@ -275,7 +287,10 @@ func (o *Ownership) retire(g *group) {
 	if g.spread.Len() > 0 {
 		return
 	}
-	hash := g.candidates.Hash()
+	o.unlist(g, g.candidates.Hash())
+}
+
+func (o *Ownership) unlist(g *group, hash uint64) {
 	rest := slices.DeleteFunc(o.groups[hash], func(other *group) bool { return other == g })
 	if len(rest) == 0 {
 		delete(o.groups, hash)
