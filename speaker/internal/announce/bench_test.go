@@ -70,18 +70,25 @@ func BenchmarkChangedService(b *testing.B) {
 
 // BenchmarkChangedMembers is a round after a node has died, or come back.
 func BenchmarkChangedMembers(b *testing.B) {
-	for _, n := range []int{10_000, 100_000} {
-		b.Run(fmt.Sprintf("services=%d", n), func(b *testing.B) {
-			s := largeSpeaker(b, n)
-			members := [2][]lb.NodeName{{"a", "b"}, {"a", "b", "c"}}
-			i := 0
-			for b.Loop() {
-				i++
-				s.members.set(members[i%2]...)
-				s.stale = true
-				s.round(b.Context())
-			}
-		})
+	for _, n := range []int{1000, 10_000, 100_000} {
+		for i, change := range []string{"death", "return"} {
+			b.Run(fmt.Sprintf("%s/services=%d", change, n), func(b *testing.B) {
+				s := largeSpeaker(b, n)
+				members := [2][]lb.NodeName{{"a", "b"}, {"a", "b", "c"}}
+				regroup := func(to []lb.NodeName) {
+					s.members.set(to...)
+					s.regrouped = true
+					s.round(b.Context())
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					b.StopTimer()
+					regroup(members[1-i])
+					b.StartTimer()
+					regroup(members[i])
+				}
+			})
+		}
 	}
 }
 

@@ -314,6 +314,17 @@ func (v *Inventory) addAddresses(set map[netip.Addr]struct{}) {
 	}
 }
 
+// addShared adds the addresses that several Services hold to set.
+func (v *Inventory) addShared(set map[netip.Addr]struct{}) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for a, holders := range v.holders {
+		if len(holders) > 1 {
+			set[a] = struct{}{}
+		}
+	}
+}
+
 // sharers returns the Services that hold the address, with their endpoints.
 func (v *Inventory) sharers(a netip.Addr) []plan.Sharer { return v.sharersIn(new(sharing), a) }
 

@@ -118,7 +118,9 @@ type Loop struct {
 
 	// What follows belongs to the goroutine of Run.
 	ownership  *plan.Ownership
-	stale      bool // its view has to be made anew
+	stale      bool                     // its view has to be made anew
+	regrouped  bool                     // members have changed since it was
+	members    map[lb.NodeName]struct{} // of the view
 	config     lb.Config
 	problems   []lb.Problem // of the configuration
 	nodes      []lb.Node
@@ -214,7 +216,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		case <-settled:
 			settled = nil
 		case <-membersChanged:
-			l.stale = true
+			l.regrouped = true
 			l.unsettle()
 		case answer := <-inquiries:
 			answer()
@@ -309,13 +311,13 @@ func (l *Loop) round(ctx context.Context) {
 		l.config, l.stale = l.takeConfig(), true
 	}
 	l.takeFacts(c.addresses)
-	renewed := l.stale
+	renewed := l.stale || l.regrouped
+	reroute := func() {}
 	if renewed {
-		l.stale = false
-		l.renewView()
-		l.Inventory.addAddresses(c.addresses)
+		reroute = l.renewView(c.addresses)
 	}
 	l.decide(c.addresses)
+	reroute()
 	l.sayReady()
 	l.claimNow()
 	if renewed {
@@ -378,20 +380,32 @@ func (l *Loop) input() plan.Input {
 	return in
 }
 
-func (l *Loop) renewView() {
+// renewView makes the view anew, and adds the addresses to decide again to set: those that
+// a loss of members may concern if nothing else has changed, for clients may be waiting,
+// and otherwise all. What it returns does the same for routes, which have more time.
+func (l *Loop) renewView(set map[netip.Addr]struct{}) (reroute func()) {
 	in := l.input()
+	gone, only := losses(l.members, in.Members)
+	lost := !l.stale && only
+	l.stale, l.regrouped, l.members = false, false, in.Members
 	if in.Members != nil {
 		l.Statuses.Sweep(leftovers(l.Node, l.nodes, in.Members))
 		l.noteMembers(in.Members)
 	}
-	l.ownership.Use(plan.NewView(in))
 	l.tellVerdict()
+	if l.routes != nil && speaksForAll(l.Node, in.Members) {
+		l.complaints.tell(ofSpeakers(l.problems, &l.config, l.nodes))
+	}
+	if lost && (l.Facts == nil || l.claims.full) { // else all claims are to be made again
+		l.lose(in, gone, set)
+		return func() { l.reroute(in) }
+	}
+	l.ownership.Use(plan.NewView(in))
 	if l.routes != nil {
 		l.routes.use(in)
-		if speaksForAll(l.Node, in.Members) {
-			l.complaints.tell(ofSpeakers(l.problems, &l.config, l.nodes))
-		}
 	}
+	l.Inventory.addAddresses(set)
+	return func() {}
 }
 
 // decide makes layer 2 agree with the verdicts on the addresses, and on those that have
