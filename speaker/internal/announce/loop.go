@@ -317,7 +317,6 @@ func (l *Loop) round(ctx context.Context) {
 		reroute = l.renewView(c.addresses)
 	}
 	l.decide(c.addresses)
-	reroute()
 	l.sayReady()
 	l.claimNow()
 	if renewed {
@@ -325,6 +324,7 @@ func (l *Loop) round(ctx context.Context) {
 		l.reviseHeirs()
 	}
 	l.reporter.flush(ctx)
+	reroute()
 	if l.routes != nil {
 		l.routes.flush(ctx)
 	}
