@@ -21,7 +21,7 @@
 // A changed Service or EndpointSlice makes the addresses of that Service dirty, and
 // they alone are decided again, and those that have to move because of them. A change of
 // configuration, nodes, members, subnets or interface names makes a new plan.View, and
-// then every address is.
+// then every address is, unless members have gone and that is all (ADR 0032).
 //
 // Invariants:
 //

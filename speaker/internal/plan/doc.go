@@ -7,8 +7,8 @@
 // (configuration, nodes, live members) into an immutable View, once per change of
 // those. [Ownership.Put] then finds the candidates of one address at a time from the View
 // and the Services that hold the address. [Ownership.Settle] spreads the addresses that
-// have the same candidates evenly over these: the cost of a changed Service is that of
-// the addresses that move, and does not depend on how many Services there are.
+// have the same candidates evenly over these: the cost of a changed Service, and by
+// [Ownership.Lose] that of a member that is gone, is that of the addresses that move.
 //
 // Invariants:
 //
