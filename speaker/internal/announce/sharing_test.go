@@ -3,6 +3,7 @@
 package announce
 
 import (
+	"net/netip"
 	"testing"
 	"testing/synctest"
 
@@ -65,6 +66,29 @@ func TestSharersPart(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A loss is looked at by all who share an address, also where the address does not move.
+func TestSharerLosesItsNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSpeaker(t, "a", newFakeStatusAPI())
+		s.members.set("a", "b")
+		fill(s.inventory, "a", "b")
+		addLocal(s.inventory, "old", "192.0.2.1", 9, "a")
+		addLocal(s.inventory, "young", "192.0.2.1", 8, "b")
+		stop := s.start()
+		defer stop()
+		s.settle()
+		for _, want := range []lb.Reason{lb.ReasonNoCommonNode, lb.ReasonNoCandidate} {
+			outcomes := s.reporter.records[netip.MustParseAddr("192.0.2.1")].outcomes
+			if got := find(outcomes, lb.ServiceName{Namespace: "default", Name: "young"}).reason; got != want {
+				t.Errorf("reason %s, want %s", got, want)
+			}
+			s.expectAnnounced("192.0.2.1")
+			s.members.set("a")
+			s.quiesce()
+		}
+	})
 }
 
 // By BGP a node advertises only where it has endpoints of all who share the address, and
