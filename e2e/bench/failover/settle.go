@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/herald-lb/herald/api/v1beta1"
 	"github.com/herald-lb/herald/e2e/internal/await"
 	"github.com/herald-lb/herald/e2e/internal/scrape"
 	"github.com/herald-lb/herald/e2e/internal/wire"
@@ -35,14 +37,17 @@ const (
 type home map[netip.Addr]string
 
 // awaitSettled returns once the last fault is over: every speaker takes part and hears all
-// that it watches, and each address has one owner, the one that it had before.
+// that it watches, each address has one owner, the one that it had before, and the API
+// server has been told so.
 func (w *world) awaitSettled(ctx context.Context) (owners map[netip.Addr]string, err error) {
 	err = await.Until(ctx, settleLimit, 100*time.Millisecond, func() error {
 		if err := w.speakersHearEachOther(ctx); err != nil {
 			return err
 		}
-		owners, err = w.owners()
-		return err
+		if owners, err = w.owners(); err != nil {
+			return err
+		}
+		return w.statusesTell(ctx, owners)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("get over the last fault: %w", err)
@@ -73,6 +78,31 @@ func (w *world) owners() (map[netip.Addr]string, error) {
 		}
 	}
 	return owners, nil
+}
+
+// statusesTell is nil when each Service has one status, and those of which the owner is
+// known name it.
+func (w *world) statusesTell(ctx context.Context, owners map[netip.Addr]string) error {
+	raw, err := w.lab.Clientset().CoreV1().RESTClient().Get().AbsPath("/apis/metallb.io/v1beta1/servicel2statuses").DoRaw(ctx)
+	if err != nil {
+		return fmt.Errorf("list statuses: %w", err)
+	}
+	var list v1beta1.ServiceL2StatusList
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return fmt.Errorf("read statuses: %w", err)
+	}
+	nodes := make(map[string][]string)
+	for i := range list.Items {
+		s := &list.Items[i].Status
+		nodes[s.ServiceName] = append(nodes[s.ServiceName], s.Node)
+	}
+	for addr, name := range w.serviceOf {
+		owner, known := owners[addr]
+		if got := nodes[name]; len(got) != 1 || known && got[0] != owner {
+			return fmt.Errorf("%s is on %q, and the statuses of Service %s name %q", addr, owner, name, got)
+		}
+	}
+	return nil
 }
 
 // never says whether addresses stay where they have gone.

@@ -83,6 +83,7 @@ type world struct {
 	backend    string
 	// addresses are those of the Services, by family.
 	addresses map[string][]netip.Addr
+	serviceOf map[netip.Addr]string
 	created   int    // Services
 	token     string // to read metrics with
 	home      home
@@ -104,7 +105,7 @@ func newWorld(ctx context.Context, o options, nodes int, dir string, say func(st
 	if err != nil {
 		return nil, err
 	}
-	w := &world{options: o, lab: l, nodeOf: make(map[string]string), addresses: make(map[string][]netip.Addr), say: say}
+	w := &world{options: o, lab: l, nodeOf: make(map[string]string), addresses: make(map[string][]netip.Addr), serviceOf: make(map[netip.Addr]string), say: say}
 	if err := w.meet(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -214,6 +215,7 @@ func (w *world) serve(ctx context.Context, count int) error {
 			for _, ingress := range s.Status.LoadBalancer.Ingress {
 				addr := netip.MustParseAddr(ingress.IP)
 				w.addresses[familyOf(addr)] = append(w.addresses[familyOf(addr)], addr)
+				w.serviceOf[addr] = s.Name
 			}
 		}
 		for _, family := range w.families {
