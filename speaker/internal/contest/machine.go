@@ -90,9 +90,10 @@ func (c *claim) defend(now time.Time) bool {
 }
 
 // Find takes what came of asking for an address: a station that has it. It returns whether
-// to defend the address, as Hear does, and what is concluded. The first that is heard of a station is a claim, no more: it may be a
-// speaker that takes the address over by right at that very moment. So may be one that is
-// found for the first time, if the address has moved once more: two answers in a row count.
+// to defend the address, as Hear does, and what is concluded. The first that is heard of a
+// station is a claim, no more: it may be a speaker that takes the address over by right at
+// that very moment. So may be one that is found for the first time, if the address has moved
+// once more: two answers in a row count.
 func (m *Machine) Find(a netip.Addr, by Station, now time.Time) (defend bool, change Change) {
 	c := m.claimOf(a, by, now)
 	if !c.began && now.Sub(c.since) < grace {
