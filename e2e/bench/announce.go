@@ -59,14 +59,29 @@ func (e *environment) awaitAnswers(ctx context.Context, name string) error {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("nobody answers for %d addresses, such as %s: %w", len(missing), missing[0], err)
 		}
-		err := client.Netns().Enter(func() error {
-			out, err := sweep(linkName, clientAddress, missing)
-			missing = out.unanswered
-			return err
-		})
-		if err != nil {
-			return err
+		var unanswered []netip.Addr
+		for _, self := range []netip.Addr{clientAddress, clientAddress6} {
+			err := client.Netns().Enter(func() error {
+				out, err := sweep(linkName, self, familyOf(self, missing))
+				unanswered = append(unanswered, out.unanswered...)
+				return err
+			})
+			if err != nil {
+				return err
+			}
 		}
+		missing = unanswered
 	}
 	return nil
+}
+
+// familyOf returns those of the same family as one.
+func familyOf(one netip.Addr, all []netip.Addr) []netip.Addr {
+	var same []netip.Addr
+	for _, a := range all {
+		if a.Is4() == one.Is4() {
+			same = append(same, a)
+		}
+	}
+	return same
 }

@@ -15,7 +15,13 @@ import (
 // bareClass keeps Herald away from the Services that the bare loop patches.
 const bareClass = "bench.example/bare"
 
-func assignNamespace(n int) string { return fmt.Sprintf("assign-%d", n) }
+// singleStack is n Services with an IPv4 address.
+func singleStack(n int) fleet { return fleet{namespace: fmt.Sprintf("assign-%d", n), size: n} }
+
+// dualStack is n Services with an address of each family.
+func dualStack(n int) fleet {
+	return fleet{namespace: fmt.Sprintf("assign-%d-dual", n), size: n, dual: true}
+}
 
 // sample is how many patches make a bare loop: its rate does not depend on how long it
 // runs.
@@ -26,12 +32,12 @@ const sample = 2000
 // start of the process: reading everything and winning the Lease are part of it. It
 // also counts what that has the API server write.
 func assignRate(n int) func(context.Context, *environment) ([]result, error) {
-	return assignment{fmt.Sprint(n), fleet{namespace: assignNamespace(n), size: n}}.measure
+	return assignment{fmt.Sprint(n), singleStack(n)}.measure
 }
 
 // assignDual is assignRate of Services that want an address of each family.
 func assignDual(n int) func(context.Context, *environment) ([]result, error) {
-	return assignment{fmt.Sprintf("dual_%d", n), fleet{namespace: assignNamespace(n) + "-dual", size: n, dual: true}}.measure
+	return assignment{fmt.Sprintf("dual_%d", n), dualStack(n)}.measure
 }
 
 // assignment is one measurement of the rate.

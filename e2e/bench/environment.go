@@ -31,8 +31,10 @@ const (
 
 // What bench.clab.yml calls their addresses.
 var (
-	nodeAddress   = netip.MustParseAddr("10.200.255.1")
-	clientAddress = netip.MustParseAddr("10.200.255.2")
+	nodeAddress    = netip.MustParseAddr("10.200.255.1")
+	nodeAddress6   = netip.MustParseAddr("2001:db8:2::11")
+	clientAddress  = netip.MustParseAddr("10.200.255.2")
+	clientAddress6 = netip.MustParseAddr("2001:db8:2::101")
 )
 
 // namespace is where Herald's own objects live.
@@ -71,6 +73,7 @@ type environment struct {
 
 	controller *process
 	assigned   map[string]int // namespaces whose Services all have addresses
+	sliced     map[string]int // namespaces whose Services all have an EndpointSlice
 	speaking   bool
 	// smallest is what an event cost with the fewest Services. Zero: not measured.
 	smallest eventCost
@@ -89,7 +92,7 @@ func newEnvironment(ctx context.Context, topology, manifests string, say func(st
 	if err != nil {
 		return nil, err
 	}
-	e := &environment{lab: l, say: say, assigned: map[string]int{}}
+	e := &environment{lab: l, say: say, assigned: map[string]int{}, sliced: map[string]int{}}
 	if err := e.prepare(ctx, manifests); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -223,19 +226,24 @@ func (e *environment) stopSpeaker(ctx context.Context) error {
 
 // ensureAssigned makes n Services with addresses in a namespace of their own.
 func (e *environment) ensureAssigned(ctx context.Context, n int) (name string, err error) {
-	f := fleet{namespace: assignNamespace(n), size: n}
-	if e.assigned[f.namespace] == n {
-		return f.namespace, nil
+	f := singleStack(n)
+	return f.namespace, e.ensureAllAssigned(ctx, f)
+}
+
+// ensureAllAssigned makes the Services of a fleet, with addresses.
+func (e *environment) ensureAllAssigned(ctx context.Context, f fleet) error {
+	if e.assigned[f.namespace] == f.size {
+		return nil
 	}
-	e.say("having addresses assigned to %d Services", n)
+	e.say("having addresses assigned to %d Services", f.size)
 	if err := errors.Join(e.seed(ctx, f), e.startController()); err != nil {
-		return "", err
+		return err
 	}
 	if err := f.await(ctx, e.api, assigned); err != nil {
-		return "", err
+		return err
 	}
-	e.assigned[f.namespace] = n
-	return f.namespace, e.stopController()
+	e.assigned[f.namespace] = f.size
+	return e.stopController()
 }
 
 // drop deletes the Services of a namespace and waits until they are gone.
@@ -245,6 +253,7 @@ func (e *environment) drop(ctx context.Context, name string) error {
 		return err
 	}
 	delete(e.assigned, name)
+	delete(e.sliced, name)
 	return spread(ctx, 8, len(list.Items), func(ctx context.Context, i int) error {
 		return e.api.CoreV1().Services(name).Delete(ctx, list.Items[i].Name, metav1.DeleteOptions{})
 	})

@@ -51,6 +51,7 @@ func measurements() []measurement {
 		{"arp", arp},
 		{"arp_others", arpOthers},
 		{"assign_dual_10000", assignDual(large)},
+		{"ndp", ndp},
 		{"event_10000", oneEvent(large)},
 		{"assign_50000", assignRate(huge)},
 		{"event_50000", oneEvent(huge)},

@@ -104,12 +104,12 @@ func flood(ctx context.Context, ifname string, self netip.Addr, prefix netip.Pre
 	if err != nil {
 		return 0, err
 	}
-	fd, err := openARP(ifi.Index)
+	frame := newARPFrame(ifi.HardwareAddr, self)
+	fd, err := open(ifi.Index, frame)
 	if err != nil {
-		return 0, fmt.Errorf("open ARP socket on %s: %w", ifname, err)
+		return 0, fmt.Errorf("open packet socket on %s: %w", ifname, err)
 	}
 	defer func() { err = errors.Join(err, unix.Close(fd)) }()
-	frame := request(ifi.HardwareAddr, self)
 	random := rand.New(rand.NewPCG(1, 2))
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -125,8 +125,7 @@ func flood(ctx context.Context, ifname string, self netip.Addr, prefix netip.Pre
 			offset := random.IntN(1 << (32 - prefix.Bits()))
 			target[2] |= byte(offset >> 8)
 			target[3] = byte(offset)
-			copy(frame[targetIP:], target[:])
-			if err := unix.Send(fd, frame, 0); err != nil {
+			if err := unix.Send(fd, frame.request(netip.AddrFrom4(target)), 0); err != nil {
 				return sent, fmt.Errorf("send ARP request: %w", err)
 			}
 		}
