@@ -43,9 +43,12 @@ func (f family) among(pairs []pair) []pair {
 	return slices.DeleteFunc(slices.Clone(pairs), func(p pair) bool { return p.address.BitLen() != f.bits() })
 }
 
-// create adds the making of entries to a transaction. It fails with the transaction if
-// there is one that leads elsewhere.
+// create adds the making of entries to a transaction, which fails if there is one that
+// leads elsewhere.
 func (f family) create(c *nftables.Conn, pairs []pair, d time.Duration) error {
+	if len(pairs) == 0 {
+		return nil
+	}
 	if f.unusable != nil {
 		return f.unusable
 	}

@@ -31,9 +31,9 @@ type Count struct {
 	Dropped  uint64 // because they had been passed on too often, or their entry ended that moment
 }
 
-// Table is the kernel's table of former nodes; it holds no copy of it. Its methods
-// may be called from several goroutines at once, in the network namespace in which
-// it was opened.
+// Table is the kernel's table of former nodes; it holds no copy of it, but knows which
+// addresses have no entry. Its methods may be called from several goroutines at once, in
+// the network namespace in which it was opened.
 type Table struct {
 	families []family // not modified after Open
 
@@ -128,9 +128,7 @@ func (t *Table) create(pairs []pair, d time.Duration) bool {
 	}
 	return t.socket.once(func(c *nftables.Conn) error {
 		for _, f := range t.families {
-			if mine := f.among(pairs); len(mine) == 0 {
-				continue
-			} else if err := f.create(c, mine, d); err != nil {
+			if err := f.create(c, f.among(pairs), d); err != nil {
 				return err
 			}
 		}
