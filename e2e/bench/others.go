@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/herald-lb/herald/e2e/internal/await"
 )
 
 // others begins the addresses of the LAN that belong to nobody; it has as many as the
@@ -87,14 +89,8 @@ func idleShare(ctx context.Context, pid int, during time.Duration) (idle float64
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	await.Pause(ctx, d)
+	return ctx.Err()
 }
 
 // flood sends ARP requests for random addresses of a prefix, at a steady rate, on the

@@ -25,9 +25,8 @@ const outbidTime = 5 * time.Second
 // belong to the goroutine of Run.
 type claims struct {
 	taken, given []netip.Addr
-	// alive are the members of the view, nil before there is one; seen are those that
-	// have ever been.
-	alive, seen map[lb.NodeName]struct{}
+	// seen are the members that have ever been.
+	seen map[lb.NodeName]struct{}
 	// linked says that an interface is up that announces.
 	linked bool
 	// full says that claims count in full; firm that doubts have been waited for.
@@ -54,7 +53,7 @@ func newClaims() claims {
 // failback Immediate the one that it is held for, then the one whose claim counts. They
 // are empty if the owner follows from the election.
 func (l *Loop) claimants(a netip.Addr) (home, holder lb.NodeName) {
-	return l.claimantsAmong(a, l.claims.alive)
+	return l.claimantsAmong(a, l.members)
 }
 
 // claimantsAmong is claimants if only those nodes are alive. Under failback Immediate a
@@ -131,7 +130,7 @@ func (c *claims) tidied() <-chan time.Time {
 // tidyUp gives up the claims that have been outbid for a while.
 func (l *Loop) tidyUp() {
 	c := &l.claims
-	now := l.Facts.outbid(c.alive)
+	now := l.Facts.outbid(l.members)
 	for a := range c.outbid {
 		if _, still := now[a]; still {
 			c.given = append(c.given, a)
@@ -153,20 +152,14 @@ func (c *claims) weight() facts.Weight {
 	return facts.Firm
 }
 
-// noteMembers takes over the members of a new view.
-func (l *Loop) noteMembers(alive map[lb.NodeName]struct{}) {
+// noteMembers takes note of the members of a new view: the first, or one that so many have
+// gone from since the last.
+func (l *Loop) noteMembers(first bool, gone int) {
 	if l.Facts == nil {
 		return
 	}
-	c, gone := &l.claims, 0
-	for node := range c.alive {
-		if _, ok := alive[node]; !ok {
-			gone++
-		}
-	}
-	first := c.alive == nil
-	c.alive = alive
-	for node := range alive {
+	c := &l.claims
+	for node := range l.members {
 		c.seen[node] = struct{}{}
 	}
 	if first { // it has just heard from the others what they claim
@@ -191,7 +184,7 @@ func (l *Loop) noteLinks(interfaces []layer2.Interface) {
 	for _, i := range interfaces {
 		l.claims.linked = l.claims.linked || i.Up && announcesWhenUp(i)
 	}
-	if l.claims.alive != nil {
+	if l.Facts != nil && l.members != nil {
 		l.weigh()
 	}
 }
@@ -232,5 +225,5 @@ func (l *Loop) majority() bool {
 		}
 	}
 	alone := known <= 1 && len(l.nodes) > 1
-	return c.linked && !alone && 2*len(c.alive) >= known
+	return c.linked && !alone && 2*len(l.members) >= known
 }

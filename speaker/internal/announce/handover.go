@@ -185,12 +185,11 @@ func (l *Loop) depart(f *farewell) {
 // speakers may be going.
 func (l *Loop) reviseHeirs() {
 	f := l.handovers.farewell
-	if f == nil || l.Members == nil {
+	if f == nil || l.members == nil {
 		return
 	}
-	alive := l.Members.Alive()
 	for heir := range f.heirs {
-		if _, ok := alive[heir]; !ok {
+		if _, ok := l.members[heir]; !ok {
 			f.heirs = l.ownership.Heirs(l.Node)
 			l.progress()
 			return

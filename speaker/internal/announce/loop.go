@@ -120,7 +120,7 @@ type Loop struct {
 	ownership  *plan.Ownership
 	stale      bool                     // its view has to be made anew
 	regrouped  bool                     // members have changed since it was
-	members    map[lb.NodeName]struct{} // of the view
+	members    map[lb.NodeName]struct{} // of the view; nil before there is one
 	config     lb.Config
 	problems   []lb.Problem // of the configuration
 	nodes      []lb.Node
@@ -385,12 +385,13 @@ func (l *Loop) input() plan.Input {
 // and otherwise all. What it returns does the same for routes, which have more time.
 func (l *Loop) renewView(set map[netip.Addr]struct{}) (reroute func()) {
 	in := l.input()
+	first := l.members == nil
 	gone, only := losses(l.members, in.Members)
 	lost := !l.stale && only
 	l.stale, l.regrouped, l.members = false, false, in.Members
 	if in.Members != nil {
 		l.Statuses.Sweep(leftovers(l.Node, l.nodes, in.Members))
-		l.noteMembers(in.Members)
+		l.noteMembers(first, len(gone))
 	}
 	l.tellVerdict()
 	if l.routes != nil && speaksForAll(l.Node, in.Members) {

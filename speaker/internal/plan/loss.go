@@ -36,7 +36,6 @@ func (o *Ownership) Lose(v *View, gone []lb.NodeName, claimants func(netip.Addr)
 // without candidates, or have those of another group then.
 func (o *Ownership) lose(node int) (again []netip.Addr) {
 	for _, g := range o.groupsOf(node) {
-		hash := g.candidates.Hash()
 		rest := slices.Clone(g.candidates)
 		rest.Remove(node)
 		if rest.Empty() || o.groupOf(rest) != nil {
@@ -47,10 +46,9 @@ func (o *Ownership) lose(node int) (again []netip.Addr) {
 			}
 			continue
 		}
-		o.unlist(g, hash)
+		o.unlist(g)
 		g.spread.Lose(node) // which has the group's candidates
-		hash = g.candidates.Hash()
-		o.groups[hash] = append(o.groups[hash], g)
+		o.list(g)
 		o.unsettled[g] = struct{}{}
 	}
 	return again

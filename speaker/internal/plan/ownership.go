@@ -214,8 +214,7 @@ func (o *Ownership) seatFor(x *examination) seat {
 		candidates: x.candidates, spread: elect.NewSpread(o.rankings, x.candidates),
 		members: make(map[netip.Addr][]member),
 	}
-	hash := x.candidates.Hash()
-	o.groups[hash] = append(o.groups[hash], g)
+	o.list(g)
 	return seat{g, x.key}
 }
 
@@ -287,10 +286,17 @@ func (o *Ownership) retire(g *group) {
 	if g.spread.Len() > 0 {
 		return
 	}
-	o.unlist(g, g.candidates.Hash())
+	o.unlist(g)
 }
 
-func (o *Ownership) unlist(g *group, hash uint64) {
+// list makes a group one that can be found by its candidates.
+func (o *Ownership) list(g *group) {
+	hash := g.candidates.Hash()
+	o.groups[hash] = append(o.groups[hash], g)
+}
+
+func (o *Ownership) unlist(g *group) {
+	hash := g.candidates.Hash()
 	rest := slices.DeleteFunc(o.groups[hash], func(other *group) bool { return other == g })
 	if len(rest) == 0 {
 		delete(o.groups, hash)
