@@ -6,9 +6,10 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
-	"slices"
 
 	"golang.org/x/net/bpf"
+
+	"github.com/herald-lb/herald/e2e/internal/wire"
 )
 
 const etherTypeARP = 0x0806
@@ -19,12 +20,12 @@ const (
 	targetIP = 38
 )
 
-// arpFrame is a broadcast ARP request (RFC 826).
+// arpFrame is an ARP request, which is aimed anew each time: what it measures takes no longer
+// than to make one.
 type arpFrame []byte
 
 func newARPFrame(mac net.HardwareAddr, self netip.Addr) arpFrame {
-	return arpFrame(slices.Concat([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, mac,
-		[]byte{8, 6, 0, 1, 8, 0, 6, 4, 0, 1}, mac, self.AsSlice(), make([]byte, 10)))
+	return wire.ARPRequest(mac, self, netip.IPv4Unspecified())
 }
 
 func (f arpFrame) etherType() uint16 { return etherTypeARP }

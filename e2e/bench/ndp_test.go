@@ -13,10 +13,10 @@ import (
 )
 
 // A frame asks for one address after the other, each time with the right checksum.
-func TestNDPFrame(t *testing.T) {
+func TestSolicitor(t *testing.T) {
 	mac := net.HardwareAddr{2, 0, 0, 0, 0, 7}
 	self := netip.MustParseAddr("2001:db8:2::101")
-	f := newNDPFrame(mac, self)
+	f := solicitor{mac, self}
 	for _, a := range []string{"2001:db8:64::1", "2001:db8:64::ff:ffff", "fe80::1"} {
 		target := netip.MustParseAddr(a)
 		frame := f.request(target)
@@ -43,4 +43,12 @@ func TestNDPFrame(t *testing.T) {
 			t.Errorf("%s: to %s, %x", a, header.Dst, frame[:6])
 		}
 	}
+}
+
+// sum adds up an even number of octets as RFC 1071 does, without the carries.
+func sum(b []byte) (n uint32) {
+	for ; len(b) > 1; b = b[2:] {
+		n += uint32(binary.BigEndian.Uint16(b))
+	}
+	return n
 }

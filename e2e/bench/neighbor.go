@@ -101,7 +101,7 @@ func protocolOf(mac net.HardwareAddr, self netip.Addr) protocol {
 	if self.Is4() {
 		return newARPFrame(mac, self)
 	}
-	return newNDPFrame(mac, self)
+	return solicitor{mac, self}
 }
 
 // open returns a socket that receives answers on the interface and gives up waiting for

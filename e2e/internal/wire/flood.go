@@ -9,17 +9,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"slices"
 	"syscall"
 
 	"github.com/mdlayher/packet"
-)
-
-const (
-	etherTypeARP  = 0x0806
-	etherTypeIPv6 = 0x86dd
-	ethernetLen   = 14
-	ipv6Len       = 40
 )
 
 // stranger is the sender of malformed frames: a locally administered address that is
@@ -61,58 +53,13 @@ func question(target netip.Addr) []byte {
 	return solicitation(target)
 }
 
-// arpRequest follows RFC 826.
+// arpRequest is a probe (RFC 5227), which claims no address.
 func arpRequest(target netip.Addr) []byte {
-	frame := ethernet(net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, etherTypeARP)
-	frame = append(frame, 0, 1, 8, 0, 6, 4, 0, 1) // Ethernet, IPv4, their lengths, request
-	frame = append(frame, stranger...)
-	frame = append(frame, 0, 0, 0, 0) // a probe (RFC 5227): claims no address
-	frame = append(frame, 0, 0, 0, 0, 0, 0)
-	return append(frame, target.AsSlice()...)
+	return ARPRequest(net.HardwareAddr(stranger), netip.IPv4Unspecified(), target)
 }
 
-// solicitation follows RFC 4861 section 4.3, with its source link-layer address.
 func solicitation(target netip.Addr) []byte {
-	t := target.As16()
-	source := netip.MustParseAddr("fe80::bad0:bad0:1").As16()
-	group := [16]byte{0xff, 2, 11: 1, 12: 0xff, 13: t[13], 14: t[14], 15: t[15]}
-
-	message := []byte{135, 0, 0, 0, 0, 0, 0, 0}
-	message = append(message, t[:]...)
-	message = append(message, 1, 1)
-	message = append(message, stranger...)
-	binary.BigEndian.PutUint16(message[2:], icmpChecksum(source, group, message))
-
-	frame := ethernet(net.HardwareAddr{0x33, 0x33, group[12], group[13], group[14], group[15]}, etherTypeIPv6)
-	frame = append(frame, 0x60, 0, 0, 0)
-	frame = binary.BigEndian.AppendUint16(frame, uint16(len(message)))
-	frame = append(frame, 58, 255) // ICMPv6, hop limit
-	frame = append(frame, source[:]...)
-	frame = append(frame, group[:]...)
-	return append(frame, message...)
-}
-
-func ethernet(to net.HardwareAddr, etherType uint16) []byte {
-	frame := append(slices.Clone(to), stranger...)
-	return binary.BigEndian.AppendUint16(frame, etherType)
-}
-
-// icmpChecksum is that of RFC 4443 section 2.3 over the pseudo-header and the message.
-func icmpChecksum(source, destination [16]byte, message []byte) uint16 {
-	header := append(slices.Clone(source[:]), destination[:]...)
-	header = binary.BigEndian.AppendUint32(header, uint32(len(message)))
-	header = append(header, 0, 0, 0, 58)
-	var sum uint32
-	for bytes := range slices.Chunk(append(header, message...), 2) {
-		sum += uint32(bytes[0]) << 8
-		if len(bytes) == 2 {
-			sum += uint32(bytes[1])
-		}
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
+	return Solicitation(net.HardwareAddr(stranger), netip.MustParseAddr("fe80::bad0:bad0:1"), target)
 }
 
 // spoil makes a frame malformed. Ethernet's header stays, so that it arrives; so do
