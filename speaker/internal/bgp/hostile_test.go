@@ -4,9 +4,11 @@ package bgp_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"testing"
 	"time"
 
@@ -102,6 +104,42 @@ func message(kind byte, body []byte) []byte {
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(19+len(body)))
 	return append(append(b, kind), body...)
+}
+
+// A peer that is taken away while its session opens leaves nothing of gobgp's behind, for
+// which TestMain looks at the end: see watcher.settled.
+func TestTakenAwayWhileOpening(t *testing.T) {
+	w := run(t)
+	routers := make(map[bgp.PeerName]*hostile)
+	for n := range 20 {
+		routers[bgp.PeerName(strconv.Itoa(n))] = newHostile(t, fmt.Sprintf("127.0.5.%d", n+1))
+	}
+	for range 3 {
+		wanted := make(map[bgp.PeerName]bgp.Peer)
+		for name, h := range routers {
+			wanted[name] = h.peer()
+		}
+		w.Peers(wanted)
+		linktest.Await(t, func() bool {
+			before := len(wanted)
+			for name, s := range w.Snapshot() {
+				if s.State >= bgp.OpenConfirm {
+					delete(wanted, name)
+				}
+			}
+			if len(wanted) != before {
+				w.Peers(wanted)
+			}
+			return len(wanted) == 0
+		}, func() { t.Logf("%d sessions have not begun", len(wanted)) })
+		for _, h := range routers { // a session may have come up all the same
+			select {
+			case conn := <-h.up:
+				_ = conn.Close()
+			default:
+			}
+		}
+	}
 }
 
 // A peer that sends garbage costs itself its session, is answered in the words of the

@@ -67,6 +67,7 @@ type session struct {
 	speaker *speaker
 	peer    Peer // that the speaker was started for
 	relay   *relay
+	watcher *watcher
 	watched context.CancelFunc
 	// reached says that the relay has reached the peer, and hops are those of this or an
 	// earlier connection. They are zero before the first.
@@ -311,10 +312,11 @@ func (s *session) dial(ctx context.Context, address netip.Addr) error {
 		return err
 	}
 	watched, cancel := context.WithCancel(forever)
+	watcher := newWatcher(r.claim)
 	s.mu.Lock()
 	restarting := !s.hasBeenUp
 	s.mu.Unlock()
-	if err = s.speaker.watch(watched, r.claim); err == nil {
+	if err = s.speaker.watch(watched, watcher); err == nil {
 		err = s.speaker.dial(ctx, &s.peer, r.port(), restarting)
 	}
 	if err != nil {
@@ -325,7 +327,7 @@ func (s *session) dial(ctx context.Context, address netip.Addr) error {
 	r.notBefore = s.notBefore
 	s.dialled = address
 	s.mu.Unlock()
-	s.relay, s.watched = r, cancel
+	s.relay, s.watcher, s.watched = r, watcher, cancel
 	r.start(forever)
 	return nil
 }
@@ -333,7 +335,10 @@ func (s *session) dial(ctx context.Context, address netip.Addr) error {
 // hangUp ends the session, with a last word to the peer if there is one to say, and
 // waits until gobgp has let go of it.
 func (s *session) hangUp(ctx context.Context, cease *Notification) error {
+	releasing, cancel := context.WithTimeout(context.WithoutCancel(ctx), release)
+	defer cancel()
 	s.relay.stop(cease)
+	s.watcher.settled(releasing)
 	s.watched()
 	s.reached = false
 	select {
@@ -347,11 +352,9 @@ func (s *session) hangUp(ctx context.Context, cease *Notification) error {
 	s.dialled = netip.Addr{}
 	s.intent.up, s.intent.ended = false, false
 	s.mu.Unlock()
-	deadline := time.NewTimer(release)
-	defer deadline.Stop()
 	select {
 	case <-s.freed:
-	case <-deadline.C:
+	case <-releasing.Done():
 		s.log.Warn("gobgp does not let go of the peer, its speaker is abandoned")
 		s.speaker.log.listener.Store(nil)
 		s.forget()

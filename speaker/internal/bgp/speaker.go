@@ -181,22 +181,55 @@ func (s *speaker) hangUp(ctx context.Context) error {
 	return nil
 }
 
-// watch calls fn with the local port of each connection to the relay that gobgp has
-// opened, until ctx ends.
-func (s *speaker) watch(ctx context.Context, fn func(port uint16)) error {
+// watch tells w of each state that gobgp's peer enters, until ctx ends.
+func (s *speaker) watch(ctx context.Context, w *watcher) error {
 	s.calls.Lock()
 	defer s.calls.Unlock()
 	request := &api.WatchEventRequest{Peer: &api.WatchEventRequest_Peer{}}
 	err := s.server.WatchEvent(ctx, request, func(r *api.WatchEventResponse) {
-		p := r.GetPeer().GetPeer()
-		if p.GetState().GetSessionState() == api.PeerState_OPENSENT && ctx.Err() == nil {
-			fn(uint16(p.GetTransport().GetLocalPort()))
+		if p := r.GetPeer().GetPeer(); p != nil && ctx.Err() == nil {
+			w.entered(p.GetState().GetSessionState(), uint16(p.GetTransport().GetLocalPort()))
 		}
 	})
 	if err != nil {
 		return fmt.Errorf("watch the peer: %w", err)
 	}
 	return nil
+}
+
+// watcher follows what gobgp's peer does with a relay.
+type watcher struct {
+	// claim is called with the local port of each connection that gobgp has opened.
+	claim func(port uint16)
+	// negotiating says that gobgp waits for an OPEN or the KEEPALIVE after it.
+	negotiating atomic.Bool
+	moved       chan struct{} // capacity one
+}
+
+func newWatcher(claim func(port uint16)) *watcher {
+	return &watcher{claim: claim, moved: make(chan struct{}, 1)}
+}
+
+func (w *watcher) entered(state api.PeerState_SessionState, port uint16) {
+	w.negotiating.Store(state == api.PeerState_OPENSENT || state == api.PeerState_OPENCONFIRM)
+	ring(w.moved)
+	if state == api.PeerState_OPENSENT {
+		w.claim(port) // after the above: no OPEN comes before it is claimed
+	}
+}
+
+// settled waits until gobgp does not negotiate, or until ctx ends. The relay has ended.
+//
+// gobgp keeps a goroutine for ever for a message that has come and that it has not looked
+// at when its peer is deleted while it negotiates.
+func (w *watcher) settled(ctx context.Context) {
+	for w.negotiating.Load() {
+		select {
+		case <-w.moved:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // newNeighbor says a peer in gobgp's words. What concerns the connection with the peer is
