@@ -63,20 +63,22 @@ func (r *relay) pump(ctx context.Context, inner, outer *net.TCPConn) error {
 	for ; left > 0; left-- {
 		<-over //nolint:errcheck // it ended because of the first
 	}
-	if tell {
-		linger(outer)
-	}
-	_ = outer.Close()
+	part(outer)
 	r.tally.refused.Store(0)
 	return err
 }
 
-// linger reads what the peer has sent and nobody wants: to close a connection with
-// unread bytes resets it, which may cost the peer our last word.
-func linger(conn *net.TCPConn) {
+// part closes a connection with the peer, after the peer has or has had time to.
+//
+// To close it with unread bytes resets it, which may cost the peer our last word. And a
+// peer that meets our next connection before the end of this one may take the next one
+// for a collision (RFC 4271, 6.8): FRR 8.4, which makes neighbors of a listen range when
+// they come, then has a session that it takes no routes from, for ever.
+func part(conn *net.TCPConn) {
 	if conn.CloseWrite() == nil && conn.SetReadDeadline(time.Now().Add(goodbye)) == nil {
 		_, _ = io.Copy(io.Discard, conn)
 	}
+	_ = conn.Close()
 }
 
 // farewell sends a NOTIFICATION, unless a message is stuck halfway.

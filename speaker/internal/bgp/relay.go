@@ -148,7 +148,7 @@ func (r *relay) run(ctx context.Context) error {
 	r.observer.connected(local)
 	inner := r.await(waiting)
 	if inner == nil {
-		_ = outer.Close()
+		part(outer)
 		return nil
 	}
 	return r.pump(ctx, inner, outer)
@@ -166,15 +166,34 @@ func (r *relay) connect(ctx context.Context) (*net.TCPConn, error) {
 		case <-pause.C:
 		}
 		r.observer.entered(Connect)
-		conn, err := dialPeer(ctx, &r.peer, r.address)
-		if err == nil {
+		conn, err := r.dial(ctx)
+		switch {
+		case err == nil:
 			return conn, nil
-		}
-		if ctx.Err() == nil {
+		case ctx.Err() == nil:
 			r.observer.unreached(err)
 		}
 		pause.Reset(jitter(r.peer.ConnectRetry))
 	}
+}
+
+// dial dials the peer once. A dial that is under way when ctx ends is not broken off at
+// once: the peer may have the connection already, which is then parted from as any other.
+func (r *relay) dial(ctx context.Context) (*net.TCPConn, error) {
+	dialing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		late, stop := context.WithTimeout(dialing, goodbye)
+		defer stop()
+		<-late.Done()
+		cancel()
+	})()
+	conn, err := dialPeer(dialing, &r.peer, r.address)
+	if err == nil && ctx.Err() != nil {
+		part(conn)
+		return nil, ctx.Err()
+	}
+	return conn, err
 }
 
 // jitter is that of RFC 4271, 10.

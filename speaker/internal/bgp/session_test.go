@@ -29,6 +29,31 @@ func TestRouterComesBack(t *testing.T) {
 	})
 }
 
+// A router that makes its neighbors when they come has the routes of the last session,
+// however soon after a connection the next one comes; see part.
+func TestChangedWhileOpening(t *testing.T) {
+	neighbors := expecting(bgptest.Neighbor{Range: netip.MustParsePrefix("192.0.2.0/24")})
+	withRouters(t, neighbors, func(t *testing.T, r bgptest.Router) {
+		w := run(t)
+		w.advertise(t, "tor", bgp.Path{}, lb4)
+		p := peer()
+		p.HoldTime = 10 * time.Second
+		const rounds, changes = 5, 5
+		for round := range rounds {
+			for change := range changes {
+				p.HoldTime += time.Second
+				w.Peers(map[bgp.PeerName]bgp.Peer{"tor": p})
+				// A moment in the life of a connection, each time another.
+				time.Sleep(time.Duration(change*rounds+round) * 500 * time.Microsecond)
+			}
+			w.established(t, "tor")
+			awaitCount(t, r, 1)
+			w.Peers(nil)
+			awaitCount(t, r, 0)
+		}
+	})
+}
+
 // BFD's view of it: down at once, and not up before it is released.
 func TestHold(t *testing.T) {
 	withRouters(t, expecting(bgptest.Neighbor{Address: node4}), func(t *testing.T, r bgptest.Router) {

@@ -32,9 +32,11 @@ type Config struct {
 
 // Neighbor is a speaker to expect. The router never dials.
 type Neighbor struct {
-	// Address is the neighbor's, or Interface is where it is.
+	// Address is the neighbor's, or Interface is where it is, or Range is where it comes
+	// from: then the router knows it while it is there.
 	Address   netip.Addr
 	Interface string
+	Range     netip.Prefix
 	// Local is the router's own address. BIRD wants it for a multihop session.
 	Local    netip.Addr
 	ASN      uint32
@@ -50,8 +52,11 @@ type Neighbor struct {
 }
 
 func (n *Neighbor) name() string {
-	if n.Interface != "" {
+	switch {
+	case n.Interface != "":
 		return n.Interface
+	case n.Range.IsValid():
+		return "range"
 	}
 	return n.Address.String()
 }
@@ -90,6 +95,12 @@ func (c *Config) frr() string {
 func (c *Config) frrNeighbor(line func(string, ...any), n *Neighbor) {
 	if n.Interface != "" {
 		line(" neighbor %s interface remote-as %d", n.Interface, n.ASN)
+		return
+	}
+	if n.Range.IsValid() {
+		line(" neighbor %s peer-group", n.name())
+		line(" neighbor %s remote-as %d", n.name(), n.ASN)
+		line(" bgp listen range %s peer-group %s", n.Range, n.name())
 		return
 	}
 	line(" neighbor %s remote-as %d", n.Address, n.ASN)
@@ -144,9 +155,12 @@ func (c *Config) birdNeighbor(line func(string, ...any), n *Neighbor) {
 		local = fmt.Sprintf("%s as %d", n.Local, c.ASN)
 	}
 	line("  local %s;", local)
-	if n.Interface != "" {
+	switch {
+	case n.Interface != "":
 		line("  neighbor range fe80::/10 as %d; interface %q; dynamic name \"unnumbered\";", n.ASN, n.Interface)
-	} else {
+	case n.Range.IsValid():
+		line("  neighbor range %s as %d; dynamic name \"range\";", n.Range, n.ASN)
+	default:
 		line("  neighbor %s as %d; passive on;", n.Address, n.ASN)
 	}
 	if n.Password != "" {
