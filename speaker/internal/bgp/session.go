@@ -335,9 +335,9 @@ func (s *session) dial(ctx context.Context, address netip.Addr) error {
 // hangUp ends the session, with a last word to the peer if there is one to say, and
 // waits until gobgp has let go of it.
 func (s *session) hangUp(ctx context.Context, cease *Notification) error {
+	s.relay.stop(cease)
 	releasing, cancel := context.WithTimeout(context.WithoutCancel(ctx), release)
 	defer cancel()
-	s.relay.stop(cease)
 	s.watcher.settled(releasing)
 	s.watched()
 	s.reached = false
